@@ -1,0 +1,9 @@
+//! Kura (蔵, "storehouse"): the S3 attachment storage sidecar for Redmine.
+//!
+//! The modules, in reading order; each knows only those above it.
+
+pub mod digest;
+pub mod key;
+
+pub mod budget;
+pub mod storage;
