@@ -6,4 +6,5 @@ pub mod digest;
 pub mod key;
 
 pub mod budget;
+pub mod metrics;
 pub mod storage;

@@ -5,11 +5,16 @@
 //! suite in [`contract`]. [`scoped::TenantStore`] puts a tenant's folders in
 //! front of either; nothing above it can spell another tenant's key.
 
+pub mod buffer;
 pub mod contract;
 pub mod directory;
 pub mod memory;
+pub mod names;
+pub mod parts;
 pub mod s3;
 pub mod scoped;
+pub mod stored_name;
+pub mod verify;
 
 use std::fmt;
 use std::time::SystemTime;

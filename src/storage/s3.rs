@@ -1,1 +1,195 @@
-//! (being written)
+//! The S3 store. The SDK is used here and below, nowhere else.
+//!
+//! A request to S3 costs money, so each operation makes as few as can be:
+//! one for what fits a part. What the server cannot be asked to do atomically
+//! is made safe by *claims* (see [`claim`]).
+
+mod claim;
+mod client;
+mod conditions;
+mod copy;
+mod download;
+mod error;
+mod listing;
+mod multipart;
+mod observe;
+mod put;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+pub use self::client::{ConnectError, ConnectOptions, connect};
+use self::conditions::Conditions;
+use super::names::Names;
+use super::{
+    BlobStore, GetOptions, Object, ObjectInfo, Page, Payload, PutRequest, StoreError, Stored,
+};
+use crate::budget::Share;
+use crate::key::{Layout, StoreKey};
+
+/// How the S3 store goes about its work.
+#[derive(Clone, Copy, Debug)]
+pub struct S3Options {
+    /// The size of a part and of a range read ahead, in bytes; S3 wants 5 MiB
+    /// at least.
+    pub part_bytes: usize,
+    /// How many parts of one upload, or ranges of one download, are under way
+    /// at once.
+    pub parallel_parts: usize,
+    /// The largest payload, in bytes: parts grow so that 10,000 are enough.
+    pub max_payload_bytes: u64,
+    /// Whether checksums are sent along. Some S3-compatible servers refuse
+    /// those they do not know.
+    pub checksums: bool,
+    /// Whether the server honours `If-None-Match`; `None` to find out.
+    pub conditional_writes: Option<bool>,
+    /// After so long without a byte a download is taken up anew.
+    pub idle_body: Duration,
+    /// The largest object that is copied by one request, in bytes. S3's own
+    /// limit is 5 GiB.
+    pub max_single_copy_bytes: u64,
+}
+
+impl Default for S3Options {
+    fn default() -> Self {
+        Self {
+            part_bytes: 8 << 20,
+            parallel_parts: 4,
+            max_payload_bytes: 5 << 30,
+            checksums: true,
+            conditional_writes: None,
+            idle_body: Duration::from_secs(20),
+            max_single_copy_bytes: 5 << 30,
+        }
+    }
+}
+
+/// A bucket, and what has been learned of its server. Shared by all tenants
+/// who have a folder in it.
+#[derive(Debug)]
+pub struct Bucket {
+    client: Client,
+    name: String,
+    options: S3Options,
+    conditions: OnceCell<Conditions>,
+    seen: OnceCell<()>,
+    names: Names,
+    tasks: TaskTracker,
+}
+
+impl Bucket {
+    /// Work that outlives its request, such as aborting an upload whose
+    /// sender has gone, is tracked by `tasks`.
+    #[must_use]
+    pub fn new(client: Client, name: &str, options: S3Options, tasks: TaskTracker) -> Arc<Self> {
+        Arc::new(Self {
+            client,
+            name: name.to_owned(),
+            options,
+            conditions: OnceCell::new(),
+            seen: OnceCell::new(),
+            names: Names::default(),
+            tasks,
+        })
+    }
+}
+
+/// One tenant's way into a [`Bucket`].
+#[derive(Clone)]
+pub struct S3Store {
+    bucket: Arc<Bucket>,
+    layout: Layout,
+    share: Share,
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("S3Store")
+            .field("bucket", &self.bucket.name)
+            .field("folder", &self.layout.folder())
+            .finish_non_exhaustive()
+    }
+}
+
+impl S3Store {
+    /// `share` is the tenant's part of the memory for buffers.
+    #[must_use]
+    pub fn new(bucket: Arc<Bucket>, layout: Layout, share: Share) -> Self {
+        Self {
+            bucket,
+            layout,
+            share,
+        }
+    }
+
+    /// Finds out whether the server honours conditional writes, unless that
+    /// is known. Called at start so that the first upload need not wait.
+    ///
+    /// # Errors
+    /// When the server does not answer as one that could be asked.
+    pub async fn find_out_conditions(&self) -> Result<(), StoreError> {
+        self.conditions().await.map(|_| ())
+    }
+}
+
+#[async_trait]
+impl BlobStore for S3Store {
+    /// The upload is a task of its own that owns the payload: when the caller
+    /// is dropped it still ends in order, and leaves nothing behind.
+    async fn put(&self, request: PutRequest, payload: Payload) -> Result<Stored, StoreError> {
+        let store = self.clone();
+        let abandoned = CancellationToken::new();
+        let abandon_on_drop = abandoned.clone().drop_guard();
+        let upload = async move { store.upload(request, payload, abandoned).await };
+        let task = self.bucket.tasks.spawn(upload.in_current_span());
+        let result = task.await;
+        abandon_on_drop.disarm();
+        result.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+    }
+
+    async fn get(&self, key: &StoreKey, options: GetOptions) -> Result<Object, StoreError> {
+        self.download(key, options).await
+    }
+
+    async fn head(&self, key: &StoreKey) -> Result<ObjectInfo, StoreError> {
+        self.describe(key).await
+    }
+
+    async fn copy(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
+        self.copy_object(from, to).await
+    }
+
+    async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
+        let request = self.bucket.client.delete_object();
+        let request = request.bucket(&self.bucket.name).key(key.as_str());
+        match request.send().await.map_err(error::meaning) {
+            Ok(_) | Err(StoreError::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete_prefix(&self, prefix: &str) -> Result<u64, StoreError> {
+        self.delete_listed(prefix).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.list_objects(prefix, after, limit).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.list_objects(self.layout.folder(), None, 1).await.map(|_| ())
+    }
+}

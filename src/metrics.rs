@@ -1,0 +1,161 @@
+//! Every metric that Kura exports: name, unit and labels, listed once.
+//!
+//! Names follow Prometheus: counters get `_total` when written out.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Upper bounds of the latency buckets, in seconds.
+const LATENCY_BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
+/// An HTTP request that has been answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The route's pattern, never a path.
+    pub route: String,
+    /// The method.
+    pub method: String,
+    /// The status sent.
+    pub status: u16,
+}
+
+/// A route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RouteLabels {
+    /// The route's pattern, never a path.
+    pub route: String,
+}
+
+/// One try of a request to S3.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct S3Labels {
+    /// S3's name of the operation, such as `PutObject`.
+    pub operation: String,
+    /// The status received, or 0 when none came.
+    pub status: u16,
+}
+
+/// Why a request was turned away before it was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RejectionLabels {
+    /// The error's code.
+    pub code: &'static str,
+}
+
+/// The metrics themselves.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Requests answered.
+    pub requests: Family<RequestLabels, Counter>,
+    /// Time from the request's head to the end of the answer's body.
+    pub request_seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    /// Requests being answered.
+    pub in_flight: Gauge,
+    /// Connections open.
+    pub connections: Gauge,
+    /// Bytes of request bodies received.
+    pub received_bytes: Counter,
+    /// Bytes of response bodies sent.
+    pub sent_bytes: Counter,
+    /// Requests turned away because a limit was reached.
+    pub rejections: Family<RejectionLabels, Counter>,
+    /// Tries of requests to S3, which S3 bills.
+    pub s3_requests: Family<S3Labels, Counter>,
+    /// Memory of part buffers in use.
+    pub buffer_bytes: Gauge<u64, AtomicU64>,
+    /// The most memory of part buffers ever in use at once.
+    pub buffer_peak_bytes: Gauge<u64, AtomicU64>,
+    /// Memory that part buffers may take.
+    pub buffer_limit_bytes: Gauge<u64, AtomicU64>,
+    /// Tenants being served.
+    pub tenants: Gauge,
+    /// Tenant files that cannot be used as they are.
+    pub broken_tenants: Gauge,
+    /// Imports removed because they had expired.
+    pub expired_imports: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let latency: fn() -> Histogram = || Histogram::new(LATENCY_BUCKETS);
+        let mut metrics = Self {
+            registry: Arc::default(),
+            requests: Family::default(),
+            request_seconds: Family::new_with_constructor(latency),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            received_bytes: Counter::default(),
+            sent_bytes: Counter::default(),
+            rejections: Family::default(),
+            s3_requests: Family::default(),
+            buffer_bytes: Gauge::default(),
+            buffer_peak_bytes: Gauge::default(),
+            buffer_limit_bytes: Gauge::default(),
+            tenants: Gauge::default(),
+            broken_tenants: Gauge::default(),
+            expired_imports: Counter::default(),
+        };
+        metrics.registry = Arc::new(metrics.register());
+        metrics
+    }
+}
+
+impl Metrics {
+    #[rustfmt::skip]
+    fn register(&self) -> Registry {
+        let mut all = Registry::with_prefix("kura");
+        let bytes = || Unit::Bytes;
+        all.register("http_requests", "Requests answered, by route, method and status", self.requests.clone());
+        all.register_with_unit("http_request_duration", "Time from a request's head to the end of its answer", Unit::Seconds, self.request_seconds.clone());
+        all.register("http_requests_in_flight", "Requests being answered", self.in_flight.clone());
+        all.register("http_connections", "Connections open", self.connections.clone());
+        all.register_with_unit("http_received", "Bytes of request bodies received", bytes(), self.received_bytes.clone());
+        all.register_with_unit("http_sent", "Bytes of response bodies sent", bytes(), self.sent_bytes.clone());
+        all.register("http_rejections", "Requests turned away because a limit was reached, by error code", self.rejections.clone());
+        all.register("s3_requests", "Tries of requests to S3, by operation and status (0: no answer)", self.s3_requests.clone());
+        all.register_with_unit("buffer", "Memory of part buffers in use", bytes(), self.buffer_bytes.clone());
+        all.register_with_unit("buffer_peak", "Most memory of part buffers ever in use at once", bytes(), self.buffer_peak_bytes.clone());
+        all.register_with_unit("buffer_limit", "Memory that part buffers may take", bytes(), self.buffer_limit_bytes.clone());
+        all.register("tenants", "Tenants being served", self.tenants.clone());
+        all.register("tenants_broken", "Tenant files that cannot be used as they are", self.broken_tenants.clone());
+        all.register("imports_expired", "Imports removed because they had expired", self.expired_imports.clone());
+        all
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        // Writing to a `String` cannot fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_written_with_unit_and_labels() {
+        let metrics = Metrics::default();
+        let labels = S3Labels {
+            operation: "PutObject".into(),
+            status: 200,
+        };
+        metrics.s3_requests.get_or_create(&labels).inc();
+        let text = metrics.encode();
+        assert!(text.contains("kura_s3_requests_total{operation=\"PutObject\",status=\"200\"} 1"));
+        assert!(text.contains("# UNIT kura_buffer_bytes bytes"));
+    }
+}

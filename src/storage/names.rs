@@ -1,0 +1,57 @@
+//! Finding a free name near a taken one without walking past every taken one.
+
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+
+use lru::LruCache;
+
+use crate::key::StoreKey;
+
+/// After so many taken names, unique ones are made up.
+const MAX_TRIES: u32 = 100;
+/// For so many names it is remembered how far they have been counted up.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+
+/// Hands out the names to try. Uploads of one name in one process never try
+/// the same successor twice, so that a thousand of them do not each walk past
+/// all those before.
+#[derive(Debug)]
+pub struct Names(Mutex<LruCache<StoreKey, u64>>);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(REMEMBERED)))
+    }
+}
+
+impl Names {
+    /// The names to try for `key`, in order: itself, then its successors, and
+    /// at last unique ones. There is always a next.
+    pub fn candidates(&self, key: StoreKey) -> impl Iterator<Item = StoreKey> + Send + '_ {
+        let mut tries = 0;
+        std::iter::from_fn(move || {
+            tries += 1;
+            match tries {
+                1 => Some(key.clone()),
+                2..=MAX_TRIES => Some(key.successor(self.next(&key))),
+                _ => Some(key.with_nonce(&nonce())),
+            }
+        })
+    }
+
+    fn next(&self, key: &StoreKey) -> u64 {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = names.get_or_insert_mut(key.clone(), || 0);
+        *last += 1;
+        *last
+    }
+}
+
+/// 16 random hex digits.
+#[must_use]
+pub fn nonce() -> String {
+    // Without randomness there is no TLS either; the system has none left to
+    // give only before it has booted.
+    let random = getrandom::u64().unwrap_or_else(|_| std::process::abort());
+    format!("{random:016x}")
+}

@@ -1,0 +1,66 @@
+//! Claims: small objects that hold a name while the real object is made.
+//!
+//! A multipart upload shows whether its name is free only when it completes,
+//! when the payload has passed and cannot be sent again; and a copy need not
+//! be conditional at all. So the name is taken first, atomically, by a claim,
+//! which the finished object replaces. To readers a claim is not there.
+
+use aws_sdk_s3::primitives::ByteStream;
+
+use super::{S3Store, error};
+use crate::key::StoreKey;
+use crate::storage::StoreError;
+use crate::storage::names::nonce;
+
+/// Of a size that hardly any file has, so that a listing, which does not show
+/// metadata, has to look more closely at few objects.
+const BODY: &[u8] = b"This name is being taken by an upload to Kura.\n";
+/// The size of a claim, in bytes.
+pub(super) const SIZE_BYTES: u64 = BODY.len() as u64;
+/// The metadata that makes an object a claim.
+pub(super) const METADATA: &str = "kura-claim";
+
+/// A name that is ours.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) key: StoreKey,
+    /// The claim's own `ETag`: whoever replaces it makes sure it is there.
+    pub(super) etag: String,
+}
+
+impl S3Store {
+    /// Takes the name `key`.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when it is taken.
+    pub(super) async fn claim(&self, key: &StoreKey) -> Result<Claim, StoreError> {
+        let nonce = nonce();
+        let etag = self
+            .create(key, &nonce, |put| {
+                put.metadata(METADATA, &nonce).body(ByteStream::from_static(BODY))
+            })
+            .await?;
+        Ok(Claim {
+            key: key.clone(),
+            etag,
+        })
+    }
+
+    /// Gives a name back, unless something else has it by now.
+    pub(super) async fn release(&self, claim: &Claim) {
+        let delete = self.bucket.client.delete_object();
+        let delete = delete.bucket(&self.bucket.name).key(claim.key.as_str());
+        let released = delete.if_match(&claim.etag).send().await;
+        if let Err(error) = released.map_err(error::meaning) {
+            tracing::warn!(%error, "a claim could not be removed");
+        }
+    }
+
+    pub(super) async fn delete_quietly(&self, key: &StoreKey) {
+        let delete = self.bucket.client.delete_object();
+        let delete = delete.bucket(&self.bucket.name).key(key.as_str());
+        if let Err(error) = delete.send().await.map_err(error::meaning) {
+            tracing::warn!(%error, "an object of no use could not be removed");
+        }
+    }
+}

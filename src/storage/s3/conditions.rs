@@ -1,0 +1,69 @@
+//! Whether the server honours `If-None-Match: *`.
+//!
+//! A 200 does not prove that the name was free: some S3-compatible servers
+//! ignore the condition and overwrite. That has to be found out before the
+//! first name is claimed, by writing one object twice.
+
+use aws_sdk_s3::primitives::ByteStream;
+
+use super::{S3Store, error};
+use crate::storage::StoreError;
+use crate::storage::names::nonce;
+
+/// What the server does with a conditional write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Conditions {
+    /// It refuses one whose condition does not hold.
+    Honoured,
+    /// It writes regardless. Names are then made unique instead.
+    Ignored,
+}
+
+impl S3Store {
+    /// What the server does; found out once for each bucket.
+    pub(super) async fn conditions(&self) -> Result<Conditions, StoreError> {
+        let find_out = || async {
+            let conditions = match self.bucket.options.conditional_writes {
+                Some(true) => Conditions::Honoured,
+                Some(false) => Conditions::Ignored,
+                None => self.probe_conditions().await?,
+            };
+            self.report(conditions);
+            Ok(conditions)
+        };
+        self.bucket.conditions.get_or_try_init(find_out).await.copied()
+    }
+
+    async fn probe_conditions(&self) -> Result<Conditions, StoreError> {
+        let key = self.layout.probe(&nonce());
+        let put = || {
+            self.bucket
+                .client
+                .put_object()
+                .bucket(&self.bucket.name)
+                .key(key.as_str())
+                .if_none_match("*")
+                .body(ByteStream::from_static(b"probe"))
+                .send()
+        };
+        put().await.map_err(error::meaning)?;
+        let second = put().await;
+        self.delete_quietly(&key).await;
+        match second.map_err(error::meaning) {
+            Ok(_) => Ok(Conditions::Ignored),
+            Err(StoreError::PreconditionFailed) => Ok(Conditions::Honoured),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn report(&self, conditions: Conditions) {
+        let bucket = &self.bucket.name;
+        match conditions {
+            Conditions::Honoured => tracing::info!(bucket, "the server honours conditional writes"),
+            Conditions::Ignored => tracing::warn!(
+                bucket,
+                "the server ignores conditional writes: stored names get a unique part"
+            ),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Listing, and deleting what is listed.
+
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::download::unsigned;
+use super::{S3Store, claim, error};
+use crate::storage::{Entry, Page, StoreError};
+
+/// S3 lists and deletes at most so many objects with one request.
+const MAX_BATCH: usize = 1000;
+/// How many objects are looked at more closely at once.
+const PARALLEL_HEADS: usize = 16;
+
+impl S3Store {
+    /// One page; claims are left out.
+    pub(super) async fn list_objects(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let page = self.list_all_objects(prefix, after, limit).await?;
+        let entries = stream::iter(page.entries)
+            .map(|entry| async {
+                let keep = entry.size_bytes != claim::SIZE_BYTES || !self.is_claim(&entry).await?;
+                Ok::<_, StoreError>(keep.then_some(entry))
+            })
+            .buffered(PARALLEL_HEADS)
+            .try_filter_map(|entry| async { Ok(entry) })
+            .try_collect()
+            .await?;
+        Ok(Page {
+            entries,
+            more: page.more,
+        })
+    }
+
+    async fn list_all_objects(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let list = self.bucket.client.list_objects_v2();
+        let output = list
+            .bucket(&self.bucket.name)
+            .prefix(prefix)
+            .set_start_after(after.map(str::to_owned))
+            .max_keys(i32::try_from(limit.min(MAX_BATCH)).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(error::meaning)?;
+        let more = output.is_truncated.unwrap_or(false);
+        let entries = output.contents.unwrap_or_default().into_iter();
+        let entries = entries
+            .map(|object| {
+                Ok(Entry {
+                    size_bytes: unsigned(object.size)?,
+                    modified: object
+                        .last_modified
+                        .and_then(|time| time.try_into().ok())
+                        .unwrap_or(std::time::UNIX_EPOCH),
+                    key: object.key.unwrap_or_default(),
+                    digest: None,
+                })
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok(Page { entries, more })
+    }
+
+    async fn is_claim(&self, entry: &Entry) -> Result<bool, StoreError> {
+        let head = self.bucket.client.head_object();
+        let head = head.bucket(&self.bucket.name).key(&entry.key);
+        match head.send().await.map_err(error::meaning) {
+            Ok(output) => {
+                let metadata = output.metadata.unwrap_or_default();
+                Ok(metadata.contains_key(claim::METADATA))
+            }
+            Err(StoreError::NotFound) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn delete_listed(&self, prefix: &str) -> Result<u64, StoreError> {
+        let mut deleted = 0;
+        loop {
+            let page = self.list_all_objects(prefix, None, MAX_BATCH).await?;
+            if page.entries.is_empty() {
+                return Ok(deleted);
+            }
+            deleted += page.entries.len() as u64;
+            self.delete_batch(page.entries).await?;
+            if !page.more {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    async fn delete_batch(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        let mut delete = Delete::builder().quiet(true);
+        for entry in entries {
+            let object = ObjectIdentifier::builder().key(entry.key).build();
+            delete = delete.objects(object.map_err(impossible)?);
+        }
+        let request = self.bucket.client.delete_objects();
+        let output = request
+            .bucket(&self.bucket.name)
+            .delete(delete.build().map_err(impossible)?)
+            .send()
+            .await
+            .map_err(error::meaning)?;
+        match output.errors().first() {
+            None => Ok(()),
+            Some(error) => Err(match error.code() {
+                Some("SlowDown") => StoreError::Throttled,
+                Some(code @ "AccessDenied") => StoreError::Forbidden(code.to_owned()),
+                code => StoreError::Unavailable(format!(
+                    "S3 could not delete an object: {}",
+                    code.unwrap_or("-")
+                )),
+            }),
+        }
+    }
+}
+
+/// The builders fail only without the fields that are set above.
+fn impossible(error: aws_smithy_types::error::operation::BuildError) -> StoreError {
+    StoreError::Unavailable(error.to_string())
+}

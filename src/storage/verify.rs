@@ -1,0 +1,108 @@
+//! Makes sure that the bytes read are the bytes stored, holding the last of
+//! them back until that is known.
+
+use bytes::Bytes;
+use crc_fast::CrcAlgorithm::Crc64Nvme;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::StoreError;
+use crate::digest::{Digest, Hasher};
+
+/// What the whole body must be.
+pub enum Expected {
+    /// It has this SHA-256.
+    Digest(Digest),
+    /// It has this CRC-64/NVME, as soon as that is known; if it is.
+    Crc64(AbortOnDropHandle<Option<u64>>),
+    /// Nothing is known of it.
+    Nothing,
+}
+
+/// Sees a whole body pass.
+pub struct Verifier {
+    expected: Expected,
+    hasher: Hasher,
+    crc64: u64,
+    held_back: Bytes,
+}
+
+impl Verifier {
+    /// Expects a body from its first byte to its last.
+    #[must_use]
+    pub fn new(expected: Expected) -> Self {
+        Self {
+            expected,
+            hasher: Hasher::default(),
+            crc64: 0,
+            held_back: Bytes::new(),
+        }
+    }
+
+    /// Takes the next bytes and gives out those before them, if any.
+    pub fn push(&mut self, bytes: Bytes) -> Option<Bytes> {
+        match &self.expected {
+            Expected::Digest(_) => self.hasher.update(&bytes),
+            Expected::Crc64(_) => {
+                let crc64 = crc_fast::checksum(Crc64Nvme, &bytes);
+                let len = bytes.len() as u64;
+                self.crc64 = crc_fast::checksum_combine(Crc64Nvme, self.crc64, crc64, len);
+            }
+            Expected::Nothing => return Some(bytes),
+        }
+        let previous = std::mem::replace(&mut self.held_back, bytes);
+        (!previous.is_empty()).then_some(previous)
+    }
+
+    /// Gives out the last bytes, if all of them were right.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when they were not.
+    pub async fn finish(self) -> Result<Option<Bytes>, StoreError> {
+        let intact = match self.expected {
+            Expected::Digest(digest) => self.hasher.finish() == digest,
+            Expected::Crc64(task) => match task.await {
+                Ok(Some(crc64)) => crc64 == self.crc64,
+                Ok(None) | Err(_) => true,
+            },
+            Expected::Nothing => true,
+        };
+        if intact {
+            Ok((!self.held_back.is_empty()).then_some(self.held_back))
+        } else {
+            Err(StoreError::Corrupt)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verifier(crc64: Option<u64>) -> Verifier {
+        Verifier::new(Expected::Crc64(AbortOnDropHandle::new(tokio::spawn(
+            async move { crc64 },
+        ))))
+    }
+
+    #[tokio::test]
+    async fn last_bytes_are_given_out_only_when_all_were_right() {
+        let crc64 = crc_fast::checksum(Crc64Nvme, b"abcd");
+        for (expected, intact) in [(Some(crc64), true), (Some(1), false), (None, true)] {
+            let mut verifier = verifier(expected);
+            assert_eq!(verifier.push(Bytes::from_static(b"ab")), None);
+            assert_eq!(verifier.push(Bytes::from_static(b"cd")).unwrap(), "ab");
+            let last = verifier.finish().await;
+            assert_eq!(last.ok().flatten(), intact.then_some(Bytes::from_static(b"cd")));
+        }
+    }
+
+    #[tokio::test]
+    async fn digest_of_the_whole_is_checked() {
+        for (digest, intact) in [(Digest::of(b"abcd"), true), (Digest::of(b"abce"), false)] {
+            let mut verifier = Verifier::new(Expected::Digest(digest));
+            verifier.push(Bytes::from_static(b"ab"));
+            verifier.push(Bytes::from_static(b"cd"));
+            assert_eq!(verifier.finish().await.is_ok(), intact);
+        }
+    }
+}
