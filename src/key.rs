@@ -129,6 +129,15 @@ impl ImportKey {
     }
 }
 
+/// What a tenant keeps, by kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ObjectKey {
+    /// An attachment.
+    File(FileKey),
+    /// A CSV file being imported.
+    Import(ImportKey),
+}
+
 /// A key inside a bucket or a store's directory, made only by a [`Layout`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreKey(String);
@@ -235,6 +244,23 @@ impl Layout {
         &self.import_folder
     }
 
+    /// The full key of an object.
+    ///
+    /// # Errors
+    /// [`KeyError::Reserved`] when a file would lie among thumbnails or imports.
+    pub fn locate(&self, key: &ObjectKey) -> Result<StoreKey, KeyError> {
+        match key {
+            ObjectKey::File(key) => self.file(key),
+            ObjectKey::Import(key) => Ok(self.import(key)),
+        }
+    }
+
+    /// The full key of an import.
+    #[must_use]
+    pub fn import(&self, key: &ImportKey) -> StoreKey {
+        StoreKey(format!("{}{}", self.import_folder, key.0))
+    }
+
     /// The full key of an attachment.
     ///
     /// # Errors
@@ -247,10 +273,22 @@ impl Layout {
         }
     }
 
-    /// The full key of an import.
+    /// What the full keys of all attachments begin with whose own keys begin
+    /// with `prefix`.
+    ///
+    /// # Errors
+    /// See [`KeyError`]; the last segment may be empty or cut short.
+    pub fn file_prefix(&self, prefix: &str) -> Result<String, KeyError> {
+        if !prefix.is_empty() {
+            check_segments(prefix.strip_suffix('/').unwrap_or(prefix), MAX_FILE_KEY_BYTES)?;
+        }
+        Ok(format!("{}{prefix}", self.folder))
+    }
+
+    /// Turns a full key that a store listed back into an import's name.
     #[must_use]
-    pub fn import(&self, key: &ImportKey) -> StoreKey {
-        StoreKey(format!("{}{}", self.import_folder, key.0))
+    pub fn import_of(&self, full: &str) -> Option<ImportKey> {
+        ImportKey::parse(full.strip_prefix(&self.import_folder)?).ok()
     }
 
     /// A key of Kura's own, for trying out what the store can do.
@@ -272,20 +310,11 @@ impl Layout {
     /// Turns a full key that a store listed back into the tenant's own;
     /// `None` when it is no attachment's.
     #[must_use]
-    pub fn file_of(&self, key: &StoreKey) -> Option<FileKey> {
-        if self.reserved_folder_of(&key.0).is_some() {
+    pub fn file_of(&self, full: &str) -> Option<FileKey> {
+        if self.reserved_folder_of(full).is_some() {
             return None;
         }
-        FileKey::parse(key.0.strip_prefix(&self.folder)?).ok()
-    }
-
-    /// A key as listed by a store; `None` unless it lies in this layout.
-    #[must_use]
-    pub fn listed(&self, full: &str) -> Option<StoreKey> {
-        let inside = full.starts_with(&self.folder)
-            || full.starts_with(&self.import_folder)
-            || full.starts_with(&self.thumb_folder);
-        inside.then(|| StoreKey(full.to_owned()))
+        FileKey::parse(full.strip_prefix(&self.folder)?).ok()
     }
 
     /// True when one of these folders lies in one of the other's, so that
@@ -392,7 +421,7 @@ mod tests {
             {
                 prop_assert!(full.as_str().starts_with("user001/"));
                 prop_assert!(full.as_str().split('/').all(|s| !s.is_empty() && s != ".." && s != "."));
-                prop_assert_eq!(layout().file_of(&full), Some(key));
+                prop_assert_eq!(layout().file_of(full.as_str()), Some(key));
             }
         }
 

@@ -1,1 +1,296 @@
-//! (being written)
+//! A tenant's view of a store: it takes the tenant's own keys, so that no
+//! caller can name another tenant's object.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use thiserror::Error;
+
+use super::{
+    BlobStore, Entry, GetOptions, Object, ObjectInfo, Payload, PutMode, PutRequest, StoreError,
+};
+use crate::digest::Digest;
+use crate::key::{FileKey, ImportKey, KeyError, Layout, ObjectKey};
+
+/// How many objects a listing looks at more closely at once.
+const PARALLEL_HEADS: usize = 16;
+/// How many imports are looked at by one request when old ones are removed.
+const IMPORTS_A_PAGE: usize = 1000;
+
+/// Why a tenant's store did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum TenantStoreError {
+    /// The key cannot be one of the tenant's.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store's answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One tenant's objects.
+#[derive(Clone, Debug)]
+pub struct TenantStore {
+    store: Arc<dyn BlobStore>,
+    layout: Layout,
+    import_ttl: Duration,
+}
+
+/// What is kept with an upload and expected of it.
+#[derive(Clone, Debug, Default)]
+pub struct UploadHeaders {
+    /// The media type.
+    pub content_type: Option<String>,
+    /// The original file name, not encoded.
+    pub file_name: Option<String>,
+    /// The SHA-256 that the payload must have.
+    pub expected_digest: Option<Digest>,
+}
+
+/// A stored upload, by the tenant's own key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its key.
+    pub key: FileKey,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The SHA-256 of its bytes.
+    pub digest: Digest,
+}
+
+/// A listed attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Its key.
+    pub key: FileKey,
+    /// Its size.
+    pub size_bytes: u64,
+    /// When it was stored.
+    pub modified: SystemTime,
+    /// Its SHA-256, where it is kept and was asked for.
+    pub digest: Option<Digest>,
+}
+
+/// Which attachments are to be listed.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// What their keys begin with.
+    pub prefix: String,
+    /// Behind this one.
+    pub after: Option<FileKey>,
+    /// So many at most.
+    pub limit: usize,
+    /// With their digests, even if each costs a request.
+    pub digests: bool,
+}
+
+impl TenantStore {
+    /// The part of `store` that `layout` describes. Imports older than
+    /// `import_ttl` are taken not to be there.
+    #[must_use]
+    pub fn new(store: Arc<dyn BlobStore>, layout: Layout, import_ttl: Duration) -> Self {
+        Self {
+            store,
+            layout,
+            import_ttl,
+        }
+    }
+
+    /// Stores an attachment; its key may be another when `mode` allows it.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn put_file(
+        &self,
+        key: &FileKey,
+        mode: PutMode,
+        headers: UploadHeaders,
+        payload: Payload,
+    ) -> Result<StoredFile, TenantStoreError> {
+        let request = PutRequest {
+            key: self.layout.file(key)?,
+            mode,
+            content_type: headers.content_type,
+            file_name: headers.file_name,
+            expected_digest: headers.expected_digest,
+        };
+        let stored = self.store.put(request, payload).await?;
+        Ok(StoredFile {
+            key: self.layout.file_of(stored.key.as_str()).ok_or(KeyError::TooLong)?,
+            size_bytes: stored.size_bytes,
+            digest: stored.digest,
+        })
+    }
+
+    /// Stores an import, in place of one of the same name.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn put_import(
+        &self,
+        key: &ImportKey,
+        headers: UploadHeaders,
+        payload: Payload,
+    ) -> Result<(u64, Digest), TenantStoreError> {
+        let request = PutRequest {
+            content_type: headers.content_type,
+            file_name: headers.file_name,
+            expected_digest: headers.expected_digest,
+            ..PutRequest::new(self.layout.import(key), PutMode::Overwrite)
+        };
+        let stored = self.store.put(request, payload).await?;
+        Ok((stored.size_bytes, stored.digest))
+    }
+
+    /// Opens an object for reading.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn get(
+        &self,
+        key: &ObjectKey,
+        options: GetOptions,
+    ) -> Result<Object, TenantStoreError> {
+        let object = self.store.get(&self.layout.locate(key)?, options).await?;
+        self.check_age(key, &object.info)?;
+        Ok(object)
+    }
+
+    /// Describes an object.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn head(&self, key: &ObjectKey) -> Result<ObjectInfo, TenantStoreError> {
+        let info = self.store.head(&self.layout.locate(key)?).await?;
+        self.check_age(key, &info)?;
+        Ok(info)
+    }
+
+    fn check_age(&self, key: &ObjectKey, info: &ObjectInfo) -> Result<(), StoreError> {
+        match key {
+            ObjectKey::Import(_) if self.is_expired(info.modified) => Err(StoreError::NotFound),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_expired(&self, modified: SystemTime) -> bool {
+        modified.elapsed().is_ok_and(|age| age > self.import_ttl)
+    }
+
+    /// Removes an object, if it is there.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn delete(&self, key: &ObjectKey) -> Result<(), TenantStoreError> {
+        Ok(self.store.delete(&self.layout.locate(key)?).await?)
+    }
+
+    /// Moves an attachment to a key that must be free.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn rename(&self, from: &FileKey, to: &FileKey) -> Result<(), TenantStoreError> {
+        let (from, to) = (self.layout.file(from)?, self.layout.file(to)?);
+        Ok(self.store.rename(&from, &to).await?)
+    }
+
+    /// One page of attachments, and whether there are more.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn list(
+        &self,
+        listing: &Listing,
+    ) -> Result<(Vec<FileEntry>, bool), TenantStoreError> {
+        let prefix = self.layout.file_prefix(&listing.prefix)?;
+        let mut after = match &listing.after {
+            Some(key) => Some(self.layout.file(key)?.as_str().to_owned()),
+            None => None,
+        };
+        let mut files = Vec::new();
+        let more = loop {
+            let wanted = listing.limit - files.len();
+            let page = self.store.list(&prefix, after.as_deref(), wanted).await?;
+            let Some(last) = page.entries.last().map(|entry| entry.key.clone()) else {
+                break page.more && !files.is_empty();
+            };
+            // What is kept for thumbnails and imports can be large: it is
+            // stepped over as a whole.
+            after = Some(match self.layout.reserved_folder_of(&last) {
+                Some(folder) => format!("{folder}\u{10ffff}"),
+                None => last,
+            });
+            files.extend(page.entries.into_iter().filter_map(|entry| {
+                self.layout.file_of(&entry.key).map(|key| (key, entry))
+            }));
+            if !page.more || files.len() >= listing.limit {
+                break page.more;
+            }
+        };
+        let files = stream::iter(files)
+            .map(|(key, entry)| self.file_entry(key, entry, listing.digests))
+            .buffered(PARALLEL_HEADS)
+            .try_filter_map(|file| async { Ok(file) })
+            .try_collect()
+            .await?;
+        Ok((files, more))
+    }
+
+    async fn file_entry(
+        &self,
+        key: FileKey,
+        entry: Entry,
+        with_digest: bool,
+    ) -> Result<Option<FileEntry>, TenantStoreError> {
+        let digest = match entry.digest {
+            None if with_digest => match self.store.head(&self.layout.file(&key)?).await {
+                Ok(info) => info.digest,
+                // Deleted since it was listed.
+                Err(StoreError::NotFound) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            },
+            digest => digest,
+        };
+        Ok(Some(FileEntry {
+            key,
+            size_bytes: entry.size_bytes,
+            modified: entry.modified,
+            digest,
+        }))
+    }
+
+    /// Removes expired imports, and says how many.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn expire_imports(&self) -> Result<u64, TenantStoreError> {
+        let mut removed = 0;
+        let mut after: Option<String> = None;
+        loop {
+            let folder = self.layout.import_folder();
+            let page = self.store.list(folder, after.as_deref(), IMPORTS_A_PAGE).await?;
+            for entry in &page.entries {
+                // The folder may be one that others use, too.
+                if let Some(key) = self.layout.import_of(&entry.key)
+                    && self.is_expired(entry.modified)
+                {
+                    self.delete(&ObjectKey::Import(key)).await?;
+                    removed += 1;
+                }
+            }
+            after = page.entries.into_iter().next_back().map(|entry| entry.key);
+            if !page.more || after.is_none() {
+                return Ok(removed);
+            }
+        }
+    }
+
+    /// Asks the store for a sign of life.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.store.ping().await
+    }
+}
