@@ -10,6 +10,7 @@ pub mod directory;
 pub mod memory;
 pub mod s3;
 pub mod scoped;
+pub mod stored_name;
 
 use std::fmt;
 use std::time::SystemTime;
