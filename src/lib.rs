@@ -7,3 +7,5 @@ pub mod key;
 
 pub mod budget;
 pub mod storage;
+
+pub mod http;
