@@ -3,3 +3,4 @@
 pub mod conditional;
 pub mod disposition;
 pub mod range;
+pub mod zip;
