@@ -8,3 +8,5 @@ pub mod key;
 pub mod budget;
 pub mod metrics;
 pub mod storage;
+
+pub mod http;

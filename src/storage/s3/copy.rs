@@ -87,7 +87,7 @@ impl S3Store {
             .bucket(&self.bucket.name)
             .key(to.as_str())
             .set_content_type(source.content_type.clone())
-            .set_content_disposition(source.file_name.as_deref().map(stored_name::encode))
+            .set_content_disposition(source.file_name.as_deref().map(stored_name::stored_form))
             .set_metadata(source.digest.map(|digest| {
                 [(DIGEST.to_owned(), digest.to_string())].into()
             }))

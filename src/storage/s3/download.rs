@@ -464,7 +464,7 @@ fn info(
         etag: etag.ok_or_else(|| StoreError::Unavailable("S3 sent no ETag".into()))?,
         modified: modified.unwrap_or(std::time::UNIX_EPOCH),
         content_type,
-        file_name: content_disposition.as_deref().and_then(stored_name::decode),
+        file_name: content_disposition.as_deref().and_then(stored_name::parse_stored),
         digest: metadata.get(DIGEST).and_then(|digest| digest.parse().ok()),
     })
 }

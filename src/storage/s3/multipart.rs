@@ -112,7 +112,7 @@ impl S3Store {
             .bucket(&self.bucket.name)
             .key(key.as_str())
             .set_content_type(request.content_type.clone())
-            .set_content_disposition(request.file_name.as_deref().map(stored_name::encode))
+            .set_content_disposition(request.file_name.as_deref().map(stored_name::stored_form))
             .metadata(NONCE, nonce);
         // S3 wants the metadata before the first part, so the digest can be
         // there only if the caller knows it.

@@ -73,7 +73,7 @@ impl S3Store {
         let with_body = |put: PutObjectFluentBuilder| {
             let put = put
                 .set_content_type(request.content_type.clone())
-                .set_content_disposition(request.file_name.as_deref().map(stored_name::encode))
+                .set_content_disposition(request.file_name.as_deref().map(stored_name::stored_form))
                 .metadata(DIGEST, digest.to_string())
                 .metadata(NONCE, &nonce)
                 .body(ByteStream::from(bytes.clone()));
