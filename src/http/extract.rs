@@ -1,0 +1,150 @@
+//! What handlers take from a request, validated.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+
+use super::body::{X_KURA_DIGEST, X_KURA_FILENAME};
+use super::error::ApiError;
+use super::{Served, ServedTenant};
+use crate::digest::Digest;
+use crate::key::{FileKey, ImportKey};
+use crate::storage::scoped::UploadHeaders;
+
+/// The longest original file name, in bytes of UTF-8: Redmine keeps 255
+/// characters.
+const MAX_FILE_NAME_BYTES: usize = 1024;
+
+/// The tenant whose token came with the request.
+pub struct Caller(pub Arc<ServedTenant>);
+
+impl FromRequestParts<Arc<Served>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Served>) -> Result<Self, ApiError> {
+        let tenant = parts.extensions.get::<Arc<ServedTenant>>().cloned();
+        tenant.map(Self).ok_or_else(ApiError::unauthorized)
+    }
+}
+
+/// A key in the path.
+pub struct InPath<K>(pub K);
+
+impl<K: ParseKey> FromRequestParts<Arc<Served>> for InPath<K> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Served>) -> Result<Self, ApiError> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| {
+                ApiError::new(StatusCode::BAD_REQUEST, "invalid_key", error.body_text())
+            })?;
+        Ok(Self(K::parse_key(&text)?))
+    }
+}
+
+/// A key that may stand in a path.
+pub trait ParseKey: Sized {
+    /// Validates it.
+    ///
+    /// # Errors
+    /// When it cannot be a key.
+    fn parse_key(text: &str) -> Result<Self, ApiError>;
+}
+
+impl ParseKey for FileKey {
+    fn parse_key(text: &str) -> Result<Self, ApiError> {
+        Ok(Self::parse(text)?)
+    }
+}
+
+impl ParseKey for ImportKey {
+    fn parse_key(text: &str) -> Result<Self, ApiError> {
+        Ok(Self::parse(text)?)
+    }
+}
+
+/// The query string.
+pub struct InQuery<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Served>> for InQuery<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<Served>) -> Result<Self, ApiError> {
+        let Query(query) = Query::from_request_parts(parts, state)
+            .await
+            .map_err(|error| ApiError::invalid_parameter(error.body_text()))?;
+        Ok(Self(query))
+    }
+}
+
+/// What the headers of an upload say.
+pub struct Upload(pub UploadHeaders);
+
+impl FromRequestParts<Arc<Served>> for Upload {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Served>) -> Result<Self, ApiError> {
+        Ok(Self(UploadHeaders {
+            content_type: content_type_in(&parts.headers)?,
+            file_name: file_name_in(&parts.headers)?,
+            expected_digest: digest_in(&parts.headers)?,
+        }))
+    }
+}
+
+fn content_type_in(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(None);
+    };
+    Ok(Some(media_type(value.to_str().unwrap_or_default())?))
+}
+
+fn file_name_in(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(X_KURA_FILENAME) else {
+        return Ok(None);
+    };
+    let name = percent_decode_str(value.to_str().unwrap_or_default())
+        .decode_utf8()
+        .map_err(|_| ApiError::invalid_parameter("X-Kura-Filename must be percent-encoded UTF-8"))?;
+    if name.is_empty() || name.len() > MAX_FILE_NAME_BYTES {
+        return Err(ApiError::invalid_parameter("X-Kura-Filename is empty or too long"));
+    }
+    Ok(Some(name.into_owned()))
+}
+
+fn digest_in(headers: &HeaderMap) -> Result<Option<Digest>, ApiError> {
+    let Some(value) = headers.get(X_KURA_DIGEST) else {
+        return Ok(None);
+    };
+    let digest = value.to_str().ok().and_then(|text| text.parse().ok());
+    digest
+        .map(Some)
+        .ok_or_else(|| ApiError::invalid_parameter("X-Kura-Digest must be a SHA-256 in hex"))
+}
+
+/// Validates a media type: visible ASCII with one slash before any parameter.
+///
+/// # Errors
+/// When it is none.
+pub fn media_type(text: &str) -> Result<String, ApiError> {
+    let essence = text.split(';').next().unwrap_or_default().trim_end();
+    let token = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c))
+    };
+    let valid = text.len() <= 255
+        && essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+        && text.bytes().all(|c| c == b' ' || c.is_ascii_graphic())
+        && HeaderValue::from_str(text).is_ok();
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err(ApiError::invalid_parameter("that is not a media type"))
+    }
+}
