@@ -1,6 +1,118 @@
-//! The HTTP surface: its pieces that need no server.
+//! The HTTP surface: the route table and its layers.
+//!
+//! [`middleware`] gives each request an id, a tenant and a place under the
+//! limits; handlers translate between HTTP and the tenant's store; [`error`]
+//! alone chooses an error's status.
 
+pub mod archives;
+pub mod body;
 pub mod conditional;
 pub mod disposition;
+pub mod error;
+pub mod extract;
+pub mod files;
+pub mod health;
+pub mod imports;
+pub mod middleware;
+pub mod openapi;
+pub mod pace;
 pub mod range;
+pub mod read;
+pub mod server;
 pub mod zip;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use self::body::Receiving;
+use self::error::ApiError;
+use self::health::Readiness;
+use crate::budget::Budget;
+use crate::metrics::Metrics;
+use crate::storage::scoped::TenantStore;
+use crate::tenant::{Registry, Secrets, Tenant};
+
+/// What is served of a tenant.
+#[derive(Debug)]
+pub struct TenantService {
+    /// Its objects.
+    pub store: TenantStore,
+    /// Its places under the limit of requests under way.
+    pub places: Arc<Semaphore>,
+}
+
+/// A tenant as the registry holds it.
+pub type ServedTenant = Tenant<TenantService>;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct Served {
+    /// The tenants.
+    pub tenants: Arc<Registry<TenantService>>,
+    /// What tokens are derived from.
+    pub secrets: Secrets,
+    /// The places for all tenants' requests under way.
+    pub places: Arc<Semaphore>,
+    /// How request bodies are received.
+    pub receiving: Receiving,
+    /// Whether requests are wanted.
+    pub readiness: Readiness,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The memory for buffers.
+    pub budget: Arc<Budget>,
+}
+
+/// The whole API.
+#[must_use]
+pub fn router(served: Arc<Served>) -> Router {
+    let v1 = Router::new()
+        .route("/v1/files", get(files::list).post(files::create))
+        .route(
+            "/v1/files/{*key}",
+            get(files::read).head(files::head).put(files::put).delete(files::delete),
+        )
+        .route("/v1/move", post(files::rename))
+        .route(
+            "/v1/imports/{hex}",
+            get(imports::read).head(imports::head).put(imports::put).delete(imports::delete),
+        )
+        .route("/v1/archives", post(archives::create))
+        .layer(DefaultBodyLimit::disable())
+        .route_layer(from_fn_with_state(Arc::clone(&served), middleware::admit));
+    Router::new()
+        .merge(v1)
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(Arc::clone(&served), middleware::observe))
+        .layer(map_response(server::name))
+        .with_state(served)
+}
+
+async fn no_such_route() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this path")
+}
+
+async fn method_not_allowed() -> ApiError {
+    let detail = "this path does not take that method";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    use axum::response::IntoResponse;
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    ApiError::internal(format!("a handler panicked: {}", text.unwrap_or_default())).into_response()
+}

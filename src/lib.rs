@@ -4,9 +4,15 @@
 
 pub mod digest;
 pub mod key;
+pub mod tenant;
 
 pub mod budget;
 pub mod metrics;
 pub mod storage;
 
 pub mod http;
+
+pub mod app;
+pub mod config;
+pub mod ops;
+pub mod telemetry;

@@ -1,1 +1,127 @@
-fn main() {}
+//! The `kura` command: subcommands and exit codes.
+//!
+//! 0 is success, 1 a failure, 2 a configuration or command line that cannot
+//! be used.
+
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use kura::app::App;
+use kura::config::{ConfigErrors, SETTINGS, StoreConfig, Values};
+use kura::ops::{healthcheck, secret};
+use kura::telemetry;
+use kura::tenant::TenantId;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    let (name, matches) = matches.subcommand().unwrap_or(("", &matches));
+    let result = match name {
+        "serve" => serve(matches),
+        "token" => token(matches),
+        "healthcheck" => health(matches),
+        _ => openapi(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kura: {error:#}");
+            ExitCode::from(if error.is::<ConfigErrors>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn command() -> Command {
+    let settings = || {
+        SETTINGS.iter().map(|setting| {
+            let flag = setting.name.to_lowercase().replace('_', "-");
+            let flag = flag.strip_prefix("kura-").unwrap_or(&flag).to_owned();
+            let default = match setting.default {
+                "" => String::new(),
+                default => format!(" [default: {default}]"),
+            };
+            Arg::new(setting.name)
+                .long(flag)
+                .value_name("VALUE")
+                .help(format!("{} [env: {}]{default}", setting.help, setting.name))
+        })
+    };
+    let tenant = Arg::new("tenant").required(true).value_name("TENANT").help("The tenant's id");
+    let check = Arg::new("check")
+        .long("check")
+        .action(ArgAction::SetTrue)
+        .help("Only say whether the configuration can be used");
+    Command::new("kura")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("S3 attachment storage sidecar for Redmine")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(Command::new("serve").about("Serves the API").arg(check).args(settings()))
+        .subcommand(
+            Command::new("token").about("Prints a tenant's token").arg(tenant).args(settings()),
+        )
+        .subcommand(
+            Command::new("healthcheck")
+                .about("Succeeds when the server on this machine is alive")
+                .args(settings()),
+        )
+        .subcommand(Command::new("openapi").about("Prints the API's OpenAPI description"))
+}
+
+fn values(matches: &ArgMatches) -> Values {
+    Values::from_environment(|name| matches.get_one::<String>(name).cloned())
+}
+
+fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
+    let values = values(matches);
+    let config = values.config()?;
+    if matches.get_flag("check") {
+        println!("the configuration can be used");
+        return Ok(());
+    }
+    telemetry::init(&values.log());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = stop_on_signals()?;
+        let app = App::start(config).await?;
+        tracing::info!(address = app.address(), version = env!("CARGO_PKG_VERSION"), "listening");
+        app.run(stop).await;
+        Ok(())
+    })
+}
+
+/// A token that is cancelled when the process is asked to end.
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
+
+fn token(matches: &ArgMatches) -> anyhow::Result<()> {
+    let values = values(matches);
+    let id: TenantId = matches.get_one::<String>("tenant").map_or("", String::as_str).parse()?;
+    let secrets = match (values.secrets()?, values.store()?) {
+        (Some(secrets), _) => secrets,
+        (None, StoreConfig::Directory(root)) => secret::kept_in(&root)?,
+        (None, StoreConfig::S3(_)) => anyhow::bail!("KURA_SECRET is not set"),
+    };
+    println!("{}", secrets.token(&id));
+    Ok(())
+}
+
+fn health(matches: &ArgMatches) -> anyhow::Result<()> {
+    healthcheck::run(&values(matches).listen()?)
+}
+
+fn openapi() -> anyhow::Result<()> {
+    println!("{}", kura::http::openapi::description().to_pretty_json()?);
+    Ok(())
+}

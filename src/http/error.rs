@@ -123,6 +123,12 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).logging(text)
     }
 
+    /// True when a key was taken.
+    #[must_use]
+    pub fn is_already_exists(&self) -> bool {
+        self.problem.code == "already_exists"
+    }
+
     fn logging(mut self, text: impl Into<String>) -> Self {
         self.problem.internal = Some(text.into());
         self

@@ -14,6 +14,7 @@ mod listing;
 mod multipart;
 mod observe;
 mod put;
+mod tenant_files;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use self::client::{ConnectError, ConnectOptions, connect};
+pub use self::tenant_files::S3Source;
 use self::conditions::Conditions;
 use super::names::Names;
 use super::{

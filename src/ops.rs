@@ -1,0 +1,4 @@
+//! The operator's commands, beside `kura serve`.
+
+pub mod healthcheck;
+pub mod secret;

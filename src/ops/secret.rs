@@ -1,0 +1,73 @@
+//! The secret of a directory store: made at first start and kept beside the
+//! objects, readable by nobody else.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::storage::names::nonce;
+use crate::tenant::Secrets;
+
+/// No bucket can have this name.
+const FILE_NAME: &str = ".secret";
+
+/// The secret kept in the directory store at `root`; made if there is none.
+///
+/// # Errors
+/// When the file can neither be read nor made.
+pub fn kept_in(root: &Path) -> Result<Secrets> {
+    let path = root.join(FILE_NAME);
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            make(root, &path)?;
+            fs::read_to_string(&path)
+        }
+        read => read,
+    };
+    let text = text.with_context(|| format!("{} cannot be read", path.display()))?;
+    Secrets::parse(text.trim()).with_context(|| format!("{} cannot be used", path.display()))
+}
+
+/// Another process may be doing the same: whoever links first has made it.
+fn make(root: &Path, path: &Path) -> Result<()> {
+    let context = || format!("{} cannot be made", path.display());
+    fs::create_dir_all(root).with_context(context)?;
+    let temporary = root.join(format!("{FILE_NAME}-{}", nonce()));
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .with_context(context)?;
+    let secret = Secrets::generate().context("no randomness")?;
+    let made = writeln!(file, "{secret}")
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::hard_link(&temporary, path));
+    fs::remove_file(&temporary).with_context(context)?;
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.with_context(context),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn secret_is_made_once_and_only_its_owner_can_read_it() {
+        let root = tempfile::tempdir().unwrap();
+        let id = "default".parse().unwrap();
+        let first = kept_in(root.path()).unwrap().token(&id);
+        assert_eq!(kept_in(root.path()).unwrap().token(&id), first);
+        let mode = fs::metadata(root.path().join(FILE_NAME)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+}
