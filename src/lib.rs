@@ -4,6 +4,7 @@
 
 pub mod digest;
 pub mod key;
+pub mod tenant;
 
 pub mod budget;
 pub mod storage;
