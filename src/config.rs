@@ -216,7 +216,7 @@ impl Values {
     /// How to log.
     #[must_use]
     pub fn log(&self) -> LogConfig {
-        let mut reader = Reader::new(self);
+        let reader = Reader::new(self);
         LogConfig {
             filter: reader.text("KURA_LOG"),
             json: match reader.text("KURA_LOG_FORMAT").as_str() {

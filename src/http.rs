@@ -52,7 +52,6 @@ pub struct TenantService {
 pub type ServedTenant = Tenant<TenantService>;
 
 /// What all requests share.
-#[derive(Debug)]
 pub struct Served {
     /// The tenants.
     pub tenants: Arc<Registry<TenantService>>,

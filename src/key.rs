@@ -222,7 +222,10 @@ impl Layout {
     ) -> Result<Self, KeyError> {
         let folder = folder_prefix(folder)?;
         let inside = |given: Option<&str>, default: &str| match given {
-            Some(given) => folder_prefix(given),
+            Some(given) => match folder_prefix(given)?.as_str() {
+                "" => Err(KeyError::EmptySegment),
+                prefix => Ok(prefix.to_owned()),
+            },
             None => Ok(format!("{folder}{default}")),
         };
         Ok(Self {
@@ -317,11 +320,12 @@ impl Layout {
         FileKey::parse(full.strip_prefix(&self.folder)?).ok()
     }
 
-    /// True when one of these folders lies in one of the other's, so that
-    /// one tenant could reach what is the other's.
-    #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.folder.starts_with(&other.folder) || other.folder.starts_with(&self.folder)
+    /// The folders for thumbnails and imports that lie outside the tenant's
+    /// own, and that other tenants may use as well.
+    pub fn shared_folders(&self) -> impl Iterator<Item = &str> {
+        [self.thumb_folder.as_str(), self.import_folder.as_str()]
+            .into_iter()
+            .filter(|folder| !folder.starts_with(&self.folder))
     }
 }
 
@@ -402,15 +406,6 @@ mod tests {
             old.file(&FileKey::parse("imp/x").unwrap()),
             Err(KeyError::Reserved)
         );
-    }
-
-    #[test]
-    fn nested_and_equal_folders_overlap() {
-        let of = |folder| Layout::new(folder, None, None).unwrap();
-        assert!(of("a").overlaps(&of("a/b")));
-        assert!(of("").overlaps(&of("a")));
-        assert!(of("a").overlaps(&of("a/")));
-        assert!(!of("a").overlaps(&of("ab")));
     }
 
     proptest! {

@@ -264,9 +264,6 @@ pub enum StoreError {
     /// A directory store cannot keep `a` and `a/b` both.
     #[error("the key cannot lie beside one that the store already has")]
     KeyConflict,
-    /// No free name was found within a bounded number of tries.
-    #[error("no free name was found near the wanted one")]
-    NamesExhausted,
     /// The object is no longer the one asked for.
     #[error("the object has changed")]
     PreconditionFailed,

@@ -11,6 +11,9 @@ pub mod settings;
 pub mod source;
 pub mod token;
 
+pub use self::registry::{Registry, Tenant};
+pub use self::token::Secrets;
+
 use std::fmt;
 use std::str::FromStr;
 

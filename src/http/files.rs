@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use axum::http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Json, response};

@@ -1,46 +1,72 @@
 //! Which tenant owns which folder of which bucket.
 //!
-//! No two claimed folders of a bucket contain one another. Looking for a
-//! conflict touches the folder's ancestors and its neighbour in the sorted
-//! folders, however many tenants there are.
+//! No two owned folders of a bucket contain one another, and no tenant keeps
+//! thumbnails or imports where another owns the folder. Looking for a conflict
+//! touches a folder's ancestors and its neighbours in the sorted folders,
+//! however many tenants there are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::iter;
 
 use crate::tenant::{TenantId, TenantSettings};
 
-/// The folders in force: bucket → folder → owner. A folder is empty or ends
-/// with a slash, so that one contains another exactly when it begins it.
+/// The folders in force, by bucket. A folder is empty or ends with a slash, so
+/// that one contains another exactly when it begins it.
 #[derive(Default)]
-pub(super) struct Claims(HashMap<String, BTreeMap<String, TenantId>>);
+pub(super) struct Claims(HashMap<String, Folders>);
+
+/// The folders of one bucket.
+#[derive(Default)]
+struct Folders {
+    owned: Users,
+    /// Outside of their users' own folders, where `redmica_s3` keeps the
+    /// thumbnails and imports of all tenants together.
+    shared: Users,
+}
+
+/// Folder → who uses it.
+type Users = BTreeMap<String, BTreeSet<TenantId>>;
 
 impl Claims {
-    /// Who else owns a folder that contains the tenant's, or lies in it.
+    /// Who else owns a folder that contains one of the tenant's, or lies in
+    /// it; or shares one that contains the tenant's own, or lies in it.
     pub(super) fn conflict(&self, tenant: &TenantSettings) -> Option<&TenantId> {
-        let owners = self.0.get(&tenant.bucket)?;
+        let Folders { owned, shared } = self.0.get(&tenant.bucket)?;
         let folder = tenant.layout.folder();
-        let around = ancestors(folder).filter_map(|ancestor| owners.get(ancestor));
-        let inside = owners
-            .range(folder.to_owned()..)
-            .take_while(|(other, _)| other.starts_with(folder))
-            .map(|(_, owner)| owner);
-        // Of all that these yield only one can be the tenant itself, so the
-        // search ends at the second at the latest.
-        around.chain(inside).find(|owner| **owner != tenant.id)
+        let mut others = overlapping(owned, folder)
+            .chain(overlapping(shared, folder))
+            .chain(tenant.layout.shared_folders().flat_map(|folder| overlapping(owned, folder)));
+        others.find(|other| **other != tenant.id)
     }
 
-    /// Takes the tenant's folder for it.
+    /// Takes the tenant's folders for it.
     pub(super) fn insert(&mut self, tenant: &TenantSettings) {
-        self.0
-            .entry(tenant.bucket.clone())
-            .or_default()
-            .insert(tenant.layout.folder().to_owned(), tenant.id.clone());
+        let folders = self.0.entry(tenant.bucket.clone()).or_default();
+        let insert = |users: &mut Users, folder: &str| {
+            users.entry(folder.to_owned()).or_default().insert(tenant.id.clone());
+        };
+        insert(&mut folders.owned, tenant.layout.folder());
+        for folder in tenant.layout.shared_folders() {
+            insert(&mut folders.shared, folder);
+        }
     }
 
-    /// Gives the tenant's folder up.
+    /// Gives the tenant's folders up.
     pub(super) fn remove(&mut self, tenant: &TenantSettings) {
-        if let Some(owners) = self.0.get_mut(&tenant.bucket) {
-            owners.remove(tenant.layout.folder());
+        let Some(folders) = self.0.get_mut(&tenant.bucket) else {
+            return;
+        };
+        let remove = |users: &mut Users, folder: &str| {
+            if let Some(tenants) = users.get_mut(folder) {
+                tenants.remove(&tenant.id);
+                if tenants.is_empty() {
+                    users.remove(folder);
+                }
+            }
+        };
+        remove(&mut folders.owned, tenant.layout.folder());
+        for folder in tenant.layout.shared_folders() {
+            remove(&mut folders.shared, folder);
         }
     }
 }
@@ -53,6 +79,17 @@ impl<'a> FromIterator<&'a TenantSettings> for Claims {
         }
         claims
     }
+}
+
+/// Who uses a folder that contains this one, or lies in it.
+fn overlapping<'a>(users: &'a Users, folder: &str) -> impl Iterator<Item = &'a TenantId> {
+    let around: Vec<_> = ancestors(folder).filter_map(|ancestor| users.get(ancestor)).collect();
+    let folder = folder.to_owned();
+    let inside = users
+        .range(folder.clone()..)
+        .take_while(move |(other, _)| other.starts_with(&folder))
+        .map(|(_, tenants)| tenants);
+    around.into_iter().chain(inside).flatten()
 }
 
 /// The folders that contain this one, the whole bucket first, itself last.
@@ -78,8 +115,26 @@ mod tests {
         }
     }
 
+    fn contain(one: &str, other: &str) -> bool {
+        one.starts_with(other) || other.starts_with(one)
+    }
+
     fn owner<'a>(claims: &'a Claims, tenant: &TenantSettings) -> Option<&'a str> {
         claims.conflict(tenant).map(TenantId::as_str)
+    }
+
+    #[test]
+    fn thumbnails_cannot_be_kept_where_another_tenant_owns_the_folder() {
+        let with_thumbs = |id, folder, thumbs| TenantSettings {
+            layout: Layout::new(folder, Some(thumbs), None).unwrap(),
+            ..tenant(id, "b", folder)
+        };
+        let claims: Claims = [&with_thumbs("owner", "x", "tmp")].into_iter().collect();
+        let conflict = |tenant| owner(&claims, &tenant);
+        assert_eq!(conflict(with_thumbs("new", "y", "x")), Some("owner"));
+        assert_eq!(conflict(with_thumbs("new", "y", "x/tmp")), Some("owner"));
+        assert_eq!(conflict(tenant("new", "b", "tmp")), Some("owner"));
+        assert_eq!(conflict(with_thumbs("new", "y", "tmp")), None, "shared by consent");
     }
 
     #[test]
@@ -128,7 +183,7 @@ mod tests {
             let new = tenant("new", &bucket, &folder);
             let overlapping = held
                 .iter()
-                .any(|other| other.bucket == new.bucket && other.layout.overlaps(&new.layout));
+                .any(|other| other.bucket == new.bucket && contain(other.layout.folder(), new.layout.folder()));
             prop_assert_eq!(claims.conflict(&new).is_some(), overlapping);
         }
     }

@@ -107,6 +107,12 @@ impl<T: Send + Sync + 'static> Registry<T> {
         self.tenants.load().get(id).cloned()
     }
 
+    /// All tenants, suspended ones included.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Tenant<T>>> {
+        self.tenants.load().values().cloned().collect()
+    }
+
     /// How many tenants are in force.
     #[must_use]
     pub fn len(&self) -> usize {
