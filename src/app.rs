@@ -52,7 +52,11 @@ impl App {
         let tasks = TaskTracker::new();
         let abort = CancellationToken::new();
         let limits = config.limits;
-        let budget = Budget::new(limits.memory_bytes, limits.tenant_memory_bytes, limits.patience);
+        let budget = Budget::new(
+            limits.memory_bytes,
+            limits.tenant_memory_bytes,
+            limits.patience,
+        );
         let backend = Backend::open(&config.store, &metrics).await?;
         let stores = Arc::new(Stores {
             backend,
@@ -120,7 +124,9 @@ impl App {
         let router = self.router();
         let stopping = CancellationToken::new();
         let metrics = self.served.metrics.clone();
-        let serving = self.listener.serve(router, self.config.serve, metrics, stopping.clone());
+        let serving = self
+            .listener
+            .serve(router, self.config.serve, metrics, stopping.clone());
         let mut serving = tokio::spawn(serving);
         tokio::select! {
             () = stop.cancelled() => {}
@@ -130,7 +136,10 @@ impl App {
         self.served.readiness.drain();
         stopping.cancel();
         background.cancel();
-        if tokio::time::timeout(self.config.grace, &mut serving).await.is_err() {
+        if tokio::time::timeout(self.config.grace, &mut serving)
+            .await
+            .is_err()
+        {
             tracing::warn!("the grace time is over: what is under way is aborted");
             self.abort.cancel();
             let _ = tokio::time::timeout(ABORT_TIME, serving).await;
@@ -155,7 +164,12 @@ impl App {
             loop {
                 let answered = stores.ping().await;
                 served.readiness.note(answered);
-                tokio::time::sleep(if answered { every } else { FIRST_PING.min(every) }).await;
+                tokio::time::sleep(if answered {
+                    every
+                } else {
+                    FIRST_PING.min(every)
+                })
+                .await;
             }
         };
         let token = stop.clone();
@@ -198,16 +212,28 @@ fn registry(config: &TenantsConfig, stores: &Arc<Stores>) -> Result<Registry<Ten
         (TenantsConfig::Directory { path, files }, _) => {
             (Arc::new(DirectorySource::new(path.clone())), files)
         }
-        (TenantsConfig::S3 { bucket, prefix, files }, Backend::S3 { client, .. }) => {
-            (Arc::new(S3Source::new(client.clone(), bucket, prefix)), files)
-        }
+        (
+            TenantsConfig::S3 {
+                bucket,
+                prefix,
+                files,
+            },
+            Backend::S3 { client, .. },
+        ) => (
+            Arc::new(S3Source::new(client.clone(), bucket, prefix)),
+            files,
+        ),
         (TenantsConfig::S3 { .. }, Backend::Directory { .. }) => {
             anyhow::bail!("KURA_TENANTS: tenants in S3 need KURA_STORE=s3")
         }
     };
     let stores = Arc::clone(stores);
     let open = move |settings: &TenantSettings| stores.open(settings);
-    Ok(Registry::from_source(source, files.default_bucket.as_deref(), open))
+    Ok(Registry::from_source(
+        source,
+        files.default_bucket.as_deref(),
+        open,
+    ))
 }
 
 /// Where objects are kept.
@@ -294,14 +320,21 @@ impl Stores {
     }
 
     fn s3_store(&self, bucket: &Arc<Bucket>, settings: &TenantSettings) -> S3Store {
-        S3Store::new(Arc::clone(bucket), settings.layout.clone(), self.budget.share())
+        S3Store::new(
+            Arc::clone(bucket),
+            settings.layout.clone(),
+            self.budget.share(),
+        )
     }
 
     /// True when every bucket answers.
     async fn ping(&self) -> bool {
         let stores: Vec<_> = {
             let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-            opened.values().map(|opened| Arc::clone(&opened.first)).collect()
+            opened
+                .values()
+                .map(|opened| Arc::clone(&opened.first))
+                .collect()
         };
         for store in stores {
             if let Err(error) = store.ping().await {

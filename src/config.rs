@@ -28,7 +28,11 @@ pub struct Setting {
 }
 
 const fn setting(name: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { name, default, help }
+    Setting {
+        name,
+        default,
+        help,
+    }
 }
 
 /// Every setting.
@@ -188,7 +192,9 @@ pub struct ConfigErrors(pub Vec<String>);
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "the configuration cannot be used:")?;
-        self.0.iter().try_for_each(|error| write!(out, "\n  {error}"))
+        self.0
+            .iter()
+            .try_for_each(|error| write!(out, "\n  {error}"))
     }
 }
 
@@ -203,14 +209,21 @@ impl Values {
     #[must_use]
     pub fn from_environment(given: impl Fn(&'static str) -> Option<String>) -> Self {
         let value = |name| given(name).or_else(|| from_environment(name));
-        let values = SETTINGS.iter().filter_map(|s| Some((s.name, value(s.name)?)));
+        let values = SETTINGS
+            .iter()
+            .filter_map(|s| Some((s.name, value(s.name)?)));
         Self(values.collect())
     }
 
     /// Takes only what is `given`: for tests.
     #[must_use]
     pub fn from_pairs(given: &[(&'static str, &str)]) -> Self {
-        Self(given.iter().map(|(name, value)| (*name, (*value).to_owned())).collect())
+        Self(
+            given
+                .iter()
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
+        )
     }
 
     /// How to log.
@@ -318,7 +331,9 @@ impl<'a> Reader<'a> {
         match self.text(name).parse() {
             Ok(number) if range.contains(&number) => number,
             _ => {
-                self.errors.push(format!("{name}: must be a number in the range that makes sense"));
+                self.errors.push(format!(
+                    "{name}: must be a number in the range that makes sense"
+                ));
                 T::default()
             }
         }
@@ -345,7 +360,8 @@ impl<'a> Reader<'a> {
         let store = self.store();
         let secrets = self.secrets();
         if secrets.is_none() && matches!(store, StoreConfig::S3(_)) && self.errors.is_empty() {
-            self.errors.push("KURA_SECRET: is required when objects are kept in S3".into());
+            self.errors
+                .push("KURA_SECRET: is required when objects are kept in S3".into());
         }
         let tenants = self.tenants(&store);
         let idle = self.seconds("KURA_IDLE_SECONDS");
@@ -376,7 +392,8 @@ impl<'a> Reader<'a> {
             Some(path) => Listen::Unix(path.into()),
             None => {
                 if !text.contains(':') {
-                    self.errors.push("KURA_LISTEN: must be HOST:PORT or unix:PATH".into());
+                    self.errors
+                        .push("KURA_LISTEN: must be HOST:PORT or unix:PATH".into());
                 }
                 Listen::Tcp(text)
             }
@@ -389,7 +406,8 @@ impl<'a> Reader<'a> {
             Some(path) if !path.is_empty() => StoreConfig::Directory(path.into()),
             _ if text == "s3" => StoreConfig::S3(Box::new(self.s3())),
             _ => {
-                self.errors.push("KURA_STORE: must be dir:PATH or s3".into());
+                self.errors
+                    .push("KURA_STORE: must be dir:PATH or s3".into());
                 StoreConfig::Directory(PathBuf::new())
             }
         }
@@ -397,11 +415,14 @@ impl<'a> Reader<'a> {
 
     fn s3(&mut self) -> S3Config {
         let endpoint = self.optional("AWS_ENDPOINT_URL_S3");
-        let path_style = self.switch("KURA_S3_PATH_STYLE").unwrap_or(endpoint.is_some());
+        let path_style = self
+            .switch("KURA_S3_PATH_STYLE")
+            .unwrap_or(endpoint.is_some());
         S3Config {
             connect: ConnectOptions {
                 region: self.optional("AWS_REGION"),
                 path_style,
+                static_key: None,
                 ca_bundle: self.optional("AWS_CA_BUNDLE").map(PathBuf::from),
                 connect_timeout: self.seconds("KURA_S3_CONNECT_TIMEOUT_SECONDS"),
                 read_timeout: self.seconds("KURA_S3_READ_TIMEOUT_SECONDS"),
@@ -436,7 +457,9 @@ impl<'a> Reader<'a> {
             }),
             refresh: self.seconds("KURA_TENANTS_REFRESH_SECONDS"),
         };
-        let in_s3 = text.strip_prefix("s3://").and_then(|rest| rest.split_once('/'));
+        let in_s3 = text
+            .strip_prefix("s3://")
+            .and_then(|rest| rest.split_once('/'));
         match (text.strip_prefix("dir:"), in_s3) {
             (Some(path), _) if !path.is_empty() => TenantsConfig::Directory {
                 path: path.into(),
@@ -449,7 +472,9 @@ impl<'a> Reader<'a> {
                 }
                 TenantsConfig::S3 {
                     bucket: bucket.to_owned(),
-                    prefix: format!("{}/", prefix.trim_end_matches('/')).trim_start_matches('/').to_owned(),
+                    prefix: format!("{}/", prefix.trim_end_matches('/'))
+                        .trim_start_matches('/')
+                        .to_owned(),
                     files,
                 }
             }
@@ -549,7 +574,9 @@ fn memory_limit_bytes() -> Option<u64> {
     let limit = |path: &str| read(path)?.trim().parse::<u64>().ok();
     let machine = || {
         let meminfo = read("/proc/meminfo")?;
-        let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        let line = meminfo
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:"))?;
         let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
         Some(kib * 1024)
     };
@@ -572,10 +599,15 @@ mod tests {
         let config = Values::default().config().unwrap();
         assert!(matches!(config.store, StoreConfig::Directory(_)));
         assert_eq!(config.listen, Listen::Tcp("127.0.0.1:8950".into()));
-        let TenantsConfig::Single(tenant) = config.tenants else { panic!() };
+        let TenantsConfig::Single(tenant) = config.tenants else {
+            panic!()
+        };
         assert_eq!(tenant.id.as_str(), "default");
         assert!((64 << 20..=1 << 30).contains(&config.limits.memory_bytes));
-        assert_eq!(config.limits.memory_bytes, config.limits.tenant_memory_bytes);
+        assert_eq!(
+            config.limits.memory_bytes,
+            config.limits.tenant_memory_bytes
+        );
     }
 
     #[test]
@@ -590,7 +622,13 @@ mod tests {
         ]);
         let errors = values.config().unwrap_err();
         let text = errors.to_string();
-        for name in ["KURA_STORE", "KURA_SECRET", "KURA_MAX_REQUESTS", "KURA_TENANT:", "KURA_TENANTS"] {
+        for name in [
+            "KURA_STORE",
+            "KURA_SECRET",
+            "KURA_MAX_REQUESTS",
+            "KURA_TENANT:",
+            "KURA_TENANTS",
+        ] {
             assert!(text.contains(name), "{name} is missing in {text}");
         }
         assert!(!text.contains("short"), "{text}");
@@ -598,8 +636,14 @@ mod tests {
 
     #[test]
     fn s3_needs_a_secret_and_a_bucket() {
-        let text = Values::from_pairs(&[("KURA_STORE", "s3")]).config().unwrap_err().to_string();
-        assert!(text.contains("KURA_SECRET") && text.contains("S3_BUCKET_NAME"), "{text}");
+        let text = Values::from_pairs(&[("KURA_STORE", "s3")])
+            .config()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains("KURA_SECRET") && text.contains("S3_BUCKET_NAME"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -76,12 +76,18 @@ pub fn router(served: Arc<Served>) -> Router {
         .route("/v1/files", get(files::list).post(files::create))
         .route(
             "/v1/files/{*key}",
-            get(files::read).head(files::head).put(files::put).delete(files::delete),
+            get(files::read)
+                .head(files::head)
+                .put(files::put)
+                .delete(files::delete),
         )
         .route("/v1/move", post(files::rename))
         .route(
             "/v1/imports/{hex}",
-            get(imports::read).head(imports::head).put(imports::put).delete(imports::delete),
+            get(imports::read)
+                .head(imports::head)
+                .put(imports::put)
+                .delete(imports::delete),
         )
         .route("/v1/archives", post(archives::create))
         .layer(DefaultBodyLimit::disable())
@@ -101,7 +107,11 @@ pub fn router(served: Arc<Served>) -> Router {
 }
 
 async fn no_such_route() -> ApiError {
-    ApiError::new(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this path")
+    ApiError::new(
+        StatusCode::NOT_FOUND,
+        "no_such_route",
+        "there is nothing at this path",
+    )
 }
 
 async fn method_not_allowed() -> ApiError {

@@ -283,7 +283,10 @@ impl Layout {
     /// See [`KeyError`]; the last segment may be empty or cut short.
     pub fn file_prefix(&self, prefix: &str) -> Result<String, KeyError> {
         if !prefix.is_empty() {
-            check_segments(prefix.strip_suffix('/').unwrap_or(prefix), MAX_FILE_KEY_BYTES)?;
+            check_segments(
+                prefix.strip_suffix('/').unwrap_or(prefix),
+                MAX_FILE_KEY_BYTES,
+            )?;
         }
         Ok(format!("{}{prefix}", self.folder))
     }

@@ -47,7 +47,10 @@ fn command() -> Command {
                 .help(format!("{} [env: {}]{default}", setting.help, setting.name))
         })
     };
-    let tenant = Arg::new("tenant").required(true).value_name("TENANT").help("The tenant's id");
+    let tenant = Arg::new("tenant")
+        .required(true)
+        .value_name("TENANT")
+        .help("The tenant's id");
     let check = Arg::new("check")
         .long("check")
         .action(ArgAction::SetTrue)
@@ -57,9 +60,17 @@ fn command() -> Command {
         .about("S3 attachment storage sidecar for Redmine")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(Command::new("serve").about("Serves the API").arg(check).args(settings()))
         .subcommand(
-            Command::new("token").about("Prints a tenant's token").arg(tenant).args(settings()),
+            Command::new("serve")
+                .about("Serves the API")
+                .arg(check)
+                .args(settings()),
+        )
+        .subcommand(
+            Command::new("token")
+                .about("Prints a tenant's token")
+                .arg(tenant)
+                .args(settings()),
         )
         .subcommand(
             Command::new("healthcheck")
@@ -81,11 +92,17 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
         return Ok(());
     }
     telemetry::init(&values.log());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let stop = stop_on_signals()?;
         let app = App::start(config).await?;
-        tracing::info!(address = app.address(), version = env!("CARGO_PKG_VERSION"), "listening");
+        tracing::info!(
+            address = app.address(),
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
         app.run(stop).await;
         Ok(())
     })
@@ -107,7 +124,10 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
 
 fn token(matches: &ArgMatches) -> anyhow::Result<()> {
     let values = values(matches);
-    let id: TenantId = matches.get_one::<String>("tenant").map_or("", String::as_str).parse()?;
+    let id: TenantId = matches
+        .get_one::<String>("tenant")
+        .map_or("", String::as_str)
+        .parse()?;
     let secrets = match (values.secrets()?, values.store()?) {
         (Some(secrets), _) => secrets,
         (None, StoreConfig::Directory(root)) => secret::kept_in(&root)?,

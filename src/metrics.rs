@@ -78,9 +78,9 @@ pub struct Metrics {
     /// Memory that part buffers may take.
     pub buffer_limit_bytes: Gauge<u64, AtomicU64>,
     /// Tenants being served.
-    pub tenants: Gauge,
+    pub tenants: Gauge<u64, AtomicU64>,
     /// Tenant files that cannot be used as they are.
-    pub broken_tenants: Gauge,
+    pub broken_tenants: Gauge<u64, AtomicU64>,
     /// Imports removed because they had expired.
     pub expired_imports: Counter,
 }

@@ -9,8 +9,12 @@ use crate::config::LogConfig;
 /// Starts logging to standard output.
 pub fn init(config: &LogConfig) {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let json = config.json.unwrap_or_else(|| !std::io::stdout().is_terminal());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    let json = config
+        .json
+        .unwrap_or_else(|| !std::io::stdout().is_terminal());
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false);
     // A second start in one process, as tests make, keeps the first log.
     let _ = if json {
         builder

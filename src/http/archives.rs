@@ -73,7 +73,9 @@ pub async fn create(
 ) -> Result<Response<Body>, ApiError> {
     let Json(request) = request.map_err(|error| ApiError::invalid_parameter(error.body_text()))?;
     if !(1..=MAX_ENTRIES).contains(&request.entries.len()) {
-        return Err(ApiError::invalid_parameter("an archive has 1 to 10,000 files"));
+        return Err(ApiError::invalid_parameter(
+            "an archive has 1 to 10,000 files",
+        ));
     }
     let found = find(&tenant, request.entries).await?;
     let plan = Plan::new(found.iter().map(PlanEntry::from).collect());

@@ -101,7 +101,9 @@ impl Receiver {
         };
         let count = bytes.len() as u64;
         self.receiving.metrics.received_bytes.inc_by(count);
-        self.pace.note(since.elapsed(), count).map_err(|_| PayloadError::TooSlow)?;
+        self.pace
+            .note(since.elapsed(), count)
+            .map_err(|_| PayloadError::TooSlow)?;
         self.received_bytes += count;
         let limit_bytes = self.receiving.max_bytes;
         if self.received_bytes > limit_bytes {
@@ -156,7 +158,9 @@ pub fn object_response(object: Object, presentation: &Presentation) -> Response<
 pub fn head_response(info: &ObjectInfo, presentation: &Presentation) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     describe(response.headers_mut(), info, presentation);
-    response.headers_mut().insert(CONTENT_LENGTH, info.size_bytes.into());
+    response
+        .headers_mut()
+        .insert(CONTENT_LENGTH, info.size_bytes.into());
     response
 }
 
@@ -171,11 +175,17 @@ pub fn not_modified_response(info: &ObjectInfo) -> Response<Body> {
 
 fn describe(headers: &mut HeaderMap, info: &ObjectInfo, presentation: &Presentation) {
     validators(headers, info);
-    let kept = info.content_type.as_deref().and_then(|kept| kept.parse().ok());
+    let kept = info
+        .content_type
+        .as_deref()
+        .and_then(|kept| kept.parse().ok());
     let content_type = presentation.content_type.clone().or(kept);
     let unknown = HeaderValue::from_static("application/octet-stream");
     headers.insert(CONTENT_TYPE, content_type.unwrap_or(unknown));
-    let file_name = presentation.file_name.as_deref().or(info.file_name.as_deref());
+    let file_name = presentation
+        .file_name
+        .as_deref()
+        .or(info.file_name.as_deref());
     let kind = presentation.disposition.unwrap_or(Disposition::Inline);
     headers.insert(CONTENT_DISPOSITION, disposition::header(kind, file_name));
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -87,7 +87,11 @@ impl ApiError {
     /// The tenant is suspended.
     #[must_use]
     pub fn suspended() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "tenant_suspended", "this tenant is suspended")
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "tenant_suspended",
+            "this tenant is suspended",
+        )
     }
 
     /// The body is larger than allowed.

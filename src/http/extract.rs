@@ -111,9 +111,13 @@ fn file_name_in(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     };
     let name = percent_decode_str(value.to_str().unwrap_or_default())
         .decode_utf8()
-        .map_err(|_| ApiError::invalid_parameter("X-Kura-Filename must be percent-encoded UTF-8"))?;
+        .map_err(|_| {
+            ApiError::invalid_parameter("X-Kura-Filename must be percent-encoded UTF-8")
+        })?;
     if name.is_empty() || name.len() > MAX_FILE_NAME_BYTES {
-        return Err(ApiError::invalid_parameter("X-Kura-Filename is empty or too long"));
+        return Err(ApiError::invalid_parameter(
+            "X-Kura-Filename is empty or too long",
+        ));
     }
     Ok(Some(name.into_owned()))
 }
@@ -136,10 +140,14 @@ pub fn media_type(text: &str) -> Result<String, ApiError> {
     let essence = text.split(';').next().unwrap_or_default().trim_end();
     let token = |part: &str| {
         !part.is_empty()
-            && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c))
+            && part
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c))
     };
     let valid = text.len() <= 255
-        && essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype))
+        && essence
+            .split_once('/')
+            .is_some_and(|(kind, subtype)| token(kind) && token(subtype))
         && text.bytes().all(|c| c == b' ' || c.is_ascii_graphic())
         && HeaderValue::from_str(text).is_ok();
     if valid {

@@ -101,7 +101,9 @@ pub async fn create(
     let payload = served.receiving.payload(&all_headers, body)?;
     let content_type = headers.content_type.clone();
     let store = &tenant.inner.store;
-    let stored = store.put_file(&key, PutMode::FirstFree, headers, payload).await?;
+    let stored = store
+        .put_file(&key, PutMode::FirstFree, headers, payload)
+        .await?;
     Ok(Created::new(&stored, content_type))
 }
 
@@ -136,7 +138,11 @@ pub async fn put(
     let mode = put_mode(&all_headers)?;
     let payload = served.receiving.payload(&all_headers, body)?;
     let content_type = headers.content_type.clone();
-    let stored = tenant.inner.store.put_file(&key, mode, headers, payload).await;
+    let stored = tenant
+        .inner
+        .store
+        .put_file(&key, mode, headers, payload)
+        .await;
     let stored = stored.map_err(|error| match (mode, ApiError::from(error)) {
         (PutMode::CreateOnly, error) if error.is_already_exists() => {
             ApiError::precondition_failed()
@@ -148,9 +154,9 @@ pub async fn put(
 
 fn put_mode(headers: &HeaderMap) -> Result<PutMode, ApiError> {
     match headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes) {
-        _ if headers.contains_key(IF_MATCH) => {
-            Err(ApiError::invalid_parameter("If-Match is not supported here"))
-        }
+        _ if headers.contains_key(IF_MATCH) => Err(ApiError::invalid_parameter(
+            "If-Match is not supported here",
+        )),
         None => Ok(PutMode::Overwrite),
         Some(b"*") => Ok(PutMode::CreateOnly),
         Some(_) => Err(ApiError::invalid_parameter("If-None-Match must be * here")),
@@ -315,7 +321,10 @@ pub async fn list(
 }
 
 fn parse_cursor(cursor: &str) -> Result<FileKey, ApiError> {
-    let key = BASE64URL.decode(cursor).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let key = BASE64URL
+        .decode(cursor)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok());
     key.and_then(|key| FileKey::parse(&key).ok())
         .ok_or_else(|| ApiError::invalid_parameter("cursor must be the `next` of another page"))
 }

@@ -71,20 +71,31 @@ pub async fn ready(State(served): State<Arc<Served>>) -> Result<&'static str, Ap
     let not_loaded = (!served.tenants.is_loaded()).then_some("the tenants are not loaded yet");
     match not_loaded.or_else(|| served.readiness.objection()) {
         None => Ok("ready\n"),
-        Some(reason) => {
-            Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason))
-        }
+        Some(reason) => Err(ApiError::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            reason,
+        )),
     }
 }
 
 /// The metrics, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "OpenMetrics text", body = String)))]
-pub async fn metrics(State(served): State<Arc<Served>>) -> ([(HeaderName, &'static str); 1], String) {
+pub async fn metrics(
+    State(served): State<Arc<Served>>,
+) -> ([(HeaderName, &'static str); 1], String) {
     let metrics = &served.metrics;
     metrics.buffer_bytes.set(served.budget.used_bytes() as u64);
-    metrics.buffer_peak_bytes.set(served.budget.peak_bytes() as u64);
-    metrics.buffer_limit_bytes.set(served.budget.total_bytes() as u64);
-    metrics.tenants.set(i64::try_from(served.tenants.len()).unwrap_or(i64::MAX));
+    metrics
+        .buffer_peak_bytes
+        .set(served.budget.peak_bytes() as u64);
+    metrics
+        .buffer_limit_bytes
+        .set(served.budget.total_bytes() as u64);
+    metrics.tenants.set(served.tenants.len() as u64);
+    metrics
+        .broken_tenants
+        .set(served.tenants.broken_len() as u64);
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, content_type)], metrics.encode())
 }

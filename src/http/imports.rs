@@ -52,7 +52,11 @@ pub async fn put(
     body: Body,
 ) -> Result<impl IntoResponse, ApiError> {
     let payload = served.receiving.payload(&all_headers, body)?;
-    let (size, digest) = tenant.inner.store.put_import(&key, headers, payload).await?;
+    let (size, digest) = tenant
+        .inner
+        .store
+        .put_import(&key, headers, payload)
+        .await?;
     let digest = digest.to_string();
     Ok((StatusCode::CREATED, Json(ImportStored { size, digest })))
 }

@@ -55,7 +55,11 @@ pub async fn observe(State(served): State<Arc<Served>>, request: Request, next: 
 }
 
 /// Lets a tenant's request in, if its token is right and there is room.
-pub async fn admit(State(served): State<Arc<Served>>, mut request: Request, next: Next) -> Response {
+pub async fn admit(
+    State(served): State<Arc<Served>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let tenant = match authenticate(&served, request.headers()) {
         Ok(tenant) => tenant,
         Err(error) => return error.into_response(),
@@ -67,7 +71,12 @@ pub async fn admit(State(served): State<Arc<Served>>, mut request: Request, next
     };
     request.extensions_mut().insert(tenant);
     let response = next.run(request).await;
-    let response = response.map(|body| Body::new(Placed { body, _places: places }));
+    let response = response.map(|body| {
+        Body::new(Placed {
+            body,
+            _places: places,
+        })
+    });
     with_tenant(response, id)
 }
 
@@ -150,7 +159,9 @@ struct Record {
 impl Record {
     fn begin(request: &Request, metrics: Metrics) -> Self {
         let given = request.headers().get(X_REQUEST_ID);
-        let given = given.and_then(|id| id.to_str().ok()).filter(|id| is_sane_id(id));
+        let given = given
+            .and_then(|id| id.to_str().ok())
+            .filter(|id| is_sane_id(id));
         let route = request.extensions().get::<MatchedPath>();
         metrics.in_flight.inc();
         Self {
@@ -193,7 +204,9 @@ impl Record {
 fn is_sane_id(id: &str) -> bool {
     !id.is_empty()
         && id.len() <= 128
-        && id.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.:/+=".contains(&c))
+        && id
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || b"-_.:/+=".contains(&c))
 }
 
 /// The body of an answer, watched until it is sent or given up.
@@ -280,7 +293,10 @@ impl Record {
             route: self.route.clone(),
         };
         let seconds = self.begun.elapsed().as_secs_f64();
-        self.metrics.request_seconds.get_or_create(&labels).observe(seconds);
+        self.metrics
+            .request_seconds
+            .get_or_create(&labels)
+            .observe(seconds);
     }
 
     fn log(&self, aborted: bool) {
@@ -290,10 +306,31 @@ impl Record {
         let (method, route) = (self.method.as_str(), self.route.as_str());
         let (bytes, code, detail) = (self.sent_bytes, self.code, self.internal.as_deref());
         if status >= 500 || (aborted && detail.is_some()) {
-            tracing::error!(tenant, method, route, status, code, bytes, duration_ms, aborted, detail, "request");
+            tracing::error!(
+                tenant,
+                method,
+                route,
+                status,
+                code,
+                bytes,
+                duration_ms,
+                aborted,
+                detail,
+                "request"
+            );
         } else {
-            tracing::info!(tenant, method, route, status, code, bytes, duration_ms, aborted, detail, "request");
+            tracing::info!(
+                tenant,
+                method,
+                route,
+                status,
+                code,
+                bytes,
+                duration_ms,
+                aborted,
+                detail,
+                "request"
+            );
         }
     }
 }
-

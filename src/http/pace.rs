@@ -49,7 +49,10 @@ impl Pace {
         if self.waited < self.limit.idle {
             return Ok(());
         }
-        let least = self.limit.min_bytes_per_second.saturating_mul(self.waited.as_secs());
+        let least = self
+            .limit
+            .min_bytes_per_second
+            .saturating_mul(self.waited.as_secs());
         let enough = self.bytes >= least;
         self.waited = Duration::ZERO;
         self.bytes = 0;

@@ -1,8 +1,8 @@
 //! GET and HEAD of any object: conditions, ranges, presentation.
 
 use axum::body::Body;
-use axum::http::header::{HeaderMap, HeaderValue, RANGE};
 use axum::http::Response;
+use axum::http::header::{HeaderMap, HeaderValue, RANGE};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -34,7 +34,10 @@ impl TryFrom<PresentationQuery> for Presentation {
 
     fn try_from(query: PresentationQuery) -> Result<Self, ApiError> {
         let disposition = query.disposition.map(|text| text.parse()).transpose();
-        let content_type = query.content_type.map(|text| media_type(&text)).transpose()?;
+        let content_type = query
+            .content_type
+            .map(|text| media_type(&text))
+            .transpose()?;
         Ok(Self {
             disposition: disposition.map_err(|_| {
                 ApiError::invalid_parameter("disposition must be inline or attachment")
@@ -75,7 +78,10 @@ pub async fn get(
         }
         options.if_match = Some(info.etag);
     }
-    Ok(object_response(store.get(key, options).await?, &presentation))
+    Ok(object_response(
+        store.get(key, options).await?,
+        &presentation,
+    ))
 }
 
 /// The answer to a HEAD.

@@ -75,9 +75,10 @@ impl Listener {
     #[must_use]
     pub fn address(&self) -> String {
         match self {
-            Self::Tcp(listener) => listener
-                .local_addr()
-                .map_or_else(|error| error.to_string(), |address| format!("http://{address}")),
+            Self::Tcp(listener) => listener.local_addr().map_or_else(
+                |error| error.to_string(),
+                |address| format!("http://{address}"),
+            ),
             Self::Unix(_, path) => format!("unix:{}", path.display()),
         }
     }
@@ -176,6 +177,8 @@ impl Server {
 
 /// Puts the server's name into a response.
 pub async fn name(mut response: Response) -> Response {
-    response.headers_mut().insert(SERVER, HeaderValue::from_static("kura"));
+    response
+        .headers_mut()
+        .insert(SERVER, HeaderValue::from_static("kura"));
     response
 }

@@ -66,7 +66,10 @@ mod tests {
         let id = "default".parse().unwrap();
         let first = kept_in(root.path()).unwrap().token(&id);
         assert_eq!(kept_in(root.path()).unwrap().token(&id), first);
-        let mode = fs::metadata(root.path().join(FILE_NAME)).unwrap().permissions().mode();
+        let mode = fs::metadata(root.path().join(FILE_NAME))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }

@@ -107,7 +107,10 @@ impl PartReader {
     }
 
     fn wanted_bytes(&self) -> usize {
-        let left = self.payload.length.map(|n| n.saturating_sub(self.size_bytes));
+        let left = self
+            .payload
+            .length
+            .map(|n| n.saturating_sub(self.size_bytes));
         left.and_then(|left| usize::try_from(left).ok())
             .map_or(self.part_bytes, |left| left.clamp(1, self.part_bytes))
     }

@@ -27,9 +27,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-pub use self::client::{ConnectError, ConnectOptions, connect};
-pub use self::tenant_files::S3Source;
+pub use self::client::{ConnectError, ConnectOptions, StaticKey, connect};
 use self::conditions::Conditions;
+pub use self::tenant_files::S3Source;
 use super::names::Names;
 use super::{
     BlobStore, GetOptions, Object, ObjectInfo, Page, Payload, PutRequest, StoreError, Stored,
@@ -192,6 +192,8 @@ impl BlobStore for S3Store {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.list_objects(self.layout.folder(), None, 1).await.map(|_| ())
+        self.list_objects(self.layout.folder(), None, 1)
+            .await
+            .map(|_| ())
     }
 }

@@ -117,7 +117,10 @@ impl TenantStore {
         };
         let stored = self.store.put(request, payload).await?;
         Ok(StoredFile {
-            key: self.layout.file_of(stored.key.as_str()).ok_or(KeyError::TooLong)?,
+            key: self
+                .layout
+                .file_of(stored.key.as_str())
+                .ok_or(KeyError::TooLong)?,
             size_bytes: stored.size_bytes,
             digest: stored.digest,
         })
@@ -221,9 +224,11 @@ impl TenantStore {
                 Some(folder) => format!("{folder}\u{10ffff}"),
                 None => last,
             });
-            files.extend(page.entries.into_iter().filter_map(|entry| {
-                self.layout.file_of(&entry.key).map(|key| (key, entry))
-            }));
+            files.extend(
+                page.entries
+                    .into_iter()
+                    .filter_map(|entry| self.layout.file_of(&entry.key).map(|key| (key, entry))),
+            );
             if !page.more || files.len() >= listing.limit {
                 break page.more;
             }
@@ -269,7 +274,10 @@ impl TenantStore {
         let mut after: Option<String> = None;
         loop {
             let folder = self.layout.import_folder();
-            let page = self.store.list(folder, after.as_deref(), IMPORTS_A_PAGE).await?;
+            let page = self
+                .store
+                .list(folder, after.as_deref(), IMPORTS_A_PAGE)
+                .await?;
             for entry in &page.entries {
                 // The folder may be one that others use, too.
                 if let Some(key) = self.layout.import_of(&entry.key)

@@ -92,7 +92,10 @@ mod tests {
             assert_eq!(verifier.push(Bytes::from_static(b"ab")), None);
             assert_eq!(verifier.push(Bytes::from_static(b"cd")).unwrap(), "ab");
             let last = verifier.finish().await;
-            assert_eq!(last.ok().flatten(), intact.then_some(Bytes::from_static(b"cd")));
+            assert_eq!(
+                last.ok().flatten(),
+                intact.then_some(Bytes::from_static(b"cd"))
+            );
         }
     }
 

@@ -35,7 +35,12 @@ impl Claims {
         let folder = tenant.layout.folder();
         let mut others = overlapping(owned, folder)
             .chain(overlapping(shared, folder))
-            .chain(tenant.layout.shared_folders().flat_map(|folder| overlapping(owned, folder)));
+            .chain(
+                tenant
+                    .layout
+                    .shared_folders()
+                    .flat_map(|folder| overlapping(owned, folder)),
+            );
         others.find(|other| **other != tenant.id)
     }
 
@@ -43,7 +48,10 @@ impl Claims {
     pub(super) fn insert(&mut self, tenant: &TenantSettings) {
         let folders = self.0.entry(tenant.bucket.clone()).or_default();
         let insert = |users: &mut Users, folder: &str| {
-            users.entry(folder.to_owned()).or_default().insert(tenant.id.clone());
+            users
+                .entry(folder.to_owned())
+                .or_default()
+                .insert(tenant.id.clone());
         };
         insert(&mut folders.owned, tenant.layout.folder());
         for folder in tenant.layout.shared_folders() {
@@ -83,7 +91,9 @@ impl<'a> FromIterator<&'a TenantSettings> for Claims {
 
 /// Who uses a folder that contains this one, or lies in it.
 fn overlapping<'a>(users: &'a Users, folder: &str) -> impl Iterator<Item = &'a TenantId> {
-    let around: Vec<_> = ancestors(folder).filter_map(|ancestor| users.get(ancestor)).collect();
+    let around: Vec<_> = ancestors(folder)
+        .filter_map(|ancestor| users.get(ancestor))
+        .collect();
     let folder = folder.to_owned();
     let inside = users
         .range(folder.clone()..)
@@ -134,7 +144,11 @@ mod tests {
         assert_eq!(conflict(with_thumbs("new", "y", "x")), Some("owner"));
         assert_eq!(conflict(with_thumbs("new", "y", "x/tmp")), Some("owner"));
         assert_eq!(conflict(tenant("new", "b", "tmp")), Some("owner"));
-        assert_eq!(conflict(with_thumbs("new", "y", "tmp")), None, "shared by consent");
+        assert_eq!(
+            conflict(with_thumbs("new", "y", "tmp")),
+            None,
+            "shared by consent"
+        );
     }
 
     #[test]

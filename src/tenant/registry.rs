@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,6 +36,7 @@ pub struct Registry<T> {
     /// `None` when the only tenant is described by the environment.
     origin: Option<Origin<T>>,
     loaded: AtomicBool,
+    broken: AtomicUsize,
     /// Held throughout a refresh: there is one at a time.
     files: Mutex<Files>,
 }
@@ -74,6 +75,7 @@ impl<T: Send + Sync + 'static> Registry<T> {
             tenants: ArcSwap::from_pointee(HashMap::from([(id, tenant)])),
             origin: None,
             loaded: AtomicBool::new(true),
+            broken: AtomicUsize::new(0),
             files: Mutex::default(),
         }
     }
@@ -97,6 +99,7 @@ impl<T: Send + Sync + 'static> Registry<T> {
                 open: Box::new(open),
             }),
             loaded: AtomicBool::new(false),
+            broken: AtomicUsize::new(0),
             files: Mutex::default(),
         }
     }
@@ -117,6 +120,12 @@ impl<T: Send + Sync + 'static> Registry<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.tenants.load().len()
+    }
+
+    /// How many files are not in force as they are.
+    #[must_use]
+    pub fn broken_len(&self) -> usize {
+        self.broken.load(Ordering::Relaxed)
     }
 
     /// True when there is no tenant.
@@ -181,6 +190,7 @@ impl<T: Send + Sync + 'static> Registry<T> {
         self.tenants.store(Arc::new(pass.tenants));
         pass.summary.log();
         files.report_broken(&pass.broken);
+        self.broken.store(pass.broken.len(), Ordering::Relaxed);
         let in_words = |(id, error): (String, FileError)| (id, error.to_string());
         pass.summary.broken = pass.broken.into_iter().map(in_words).collect();
         pass.summary

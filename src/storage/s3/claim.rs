@@ -37,7 +37,8 @@ impl S3Store {
         let nonce = nonce();
         let etag = self
             .create(key, &nonce, |put| {
-                put.metadata(METADATA, &nonce).body(ByteStream::from_static(BODY))
+                put.metadata(METADATA, &nonce)
+                    .body(ByteStream::from_static(BODY))
             })
             .await?;
         Ok(Claim {

@@ -1,6 +1,7 @@
 //! Makes the SDK's client: where the server is, how it is trusted, and how
 //! long anything may take.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation,
+    Credentials, ProvideCredentials, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
 use aws_smithy_http_client::Builder as HttpClientBuilder;
@@ -35,6 +36,8 @@ pub struct ConnectOptions {
     pub region: Option<String>,
     /// Buckets in the path instead of the host name.
     pub path_style: bool,
+    /// A static key, in place of the SDK's default chain.
+    pub static_key: Option<StaticKey>,
     /// A PEM file of certificates to trust besides the system's.
     pub ca_bundle: Option<PathBuf>,
     /// How long a connection may take.
@@ -43,6 +46,21 @@ pub struct ConnectOptions {
     pub read_timeout: Duration,
     /// How often a request is tried at most.
     pub max_attempts: u32,
+}
+
+/// A key that does not change, where roles cannot be had.
+#[derive(Clone)]
+pub struct StaticKey {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+}
+
+impl fmt::Debug for StaticKey {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("StaticKey").finish_non_exhaustive()
+    }
 }
 
 /// Why no client could be made.
@@ -80,6 +98,10 @@ pub async fn connect(options: &ConnectOptions, metrics: Metrics) -> Result<Clien
                 .download_enabled(false)
                 .build(),
         );
+    if let Some(key) = &options.static_key {
+        let credentials = Credentials::new(&key.id, &key.secret, None, None, "static key");
+        loader = loader.credentials_provider(credentials);
+    }
     if let Some(region) = &options.region {
         loader = loader.region(Region::new(region.clone()));
     }

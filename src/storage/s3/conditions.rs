@@ -31,7 +31,11 @@ impl S3Store {
             self.report(conditions);
             Ok(conditions)
         };
-        self.bucket.conditions.get_or_try_init(find_out).await.copied()
+        self.bucket
+            .conditions
+            .get_or_try_init(find_out)
+            .await
+            .copied()
     }
 
     async fn probe_conditions(&self) -> Result<Conditions, StoreError> {

@@ -88,9 +88,11 @@ impl S3Store {
             .key(to.as_str())
             .set_content_type(source.content_type.clone())
             .set_content_disposition(source.file_name.as_deref().map(stored_name::stored_form))
-            .set_metadata(source.digest.map(|digest| {
-                [(DIGEST.to_owned(), digest.to_string())].into()
-            }))
+            .set_metadata(
+                source
+                    .digest
+                    .map(|digest| [(DIGEST.to_owned(), digest.to_string())].into()),
+            )
             .send()
             .await
             .map_err(error::meaning)?;
@@ -99,7 +101,12 @@ impl S3Store {
         if copied.is_err() {
             let abort = self.bucket.client.abort_multipart_upload();
             let abort = abort.bucket(&self.bucket.name).key(to.as_str());
-            if let Err(error) = abort.upload_id(&upload_id).send().await.map_err(error::meaning) {
+            if let Err(error) = abort
+                .upload_id(&upload_id)
+                .send()
+                .await
+                .map_err(error::meaning)
+            {
                 tracing::warn!(%error, "a multipart copy could not be aborted");
             }
         }
@@ -158,7 +165,6 @@ impl S3Store {
 }
 
 fn patient() -> ConfigOverride {
-    ConfigOverride::default().timeout_config(
-        TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build(),
-    )
+    ConfigOverride::default()
+        .timeout_config(TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build())
 }

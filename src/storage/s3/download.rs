@@ -75,7 +75,10 @@ impl S3Store {
             range => range,
         };
         let first = self.first_range(range);
-        match self.open(key, Some(first), options.if_match.as_deref()).await {
+        match self
+            .open(key, Some(first), options.if_match.as_deref())
+            .await
+        {
             Ok(output) => self.object(key, range, output),
             Err(StoreError::RangeNotSatisfiable { .. }) => {
                 let info = self.describe(key).await?;
@@ -196,7 +199,10 @@ struct Source {
 impl Source {
     async fn open(&self, first: u64, last: u64) -> Result<ByteStream, StoreError> {
         let range = ByteRange::Inclusive(first, last);
-        let output = self.store.open(&self.key, Some(range), Some(&self.etag)).await?;
+        let output = self
+            .store
+            .open(&self.key, Some(range), Some(&self.etag))
+            .await?;
         let (received, _) = received_range(&output)?;
         if received.start != first {
             return Err(StoreError::Unavailable("S3 sent another range".into()));
@@ -224,7 +230,9 @@ impl Source {
     async fn stored_crc64(&self) -> Option<u64> {
         let head = self.store.bucket.client.head_object();
         let head = head.bucket(&self.store.bucket.name).key(self.key.as_str());
-        let head = head.if_match(&self.etag).checksum_mode(ChecksumMode::Enabled);
+        let head = head
+            .if_match(&self.etag)
+            .checksum_mode(ChecksumMode::Enabled);
         let encoded = head.send().await.ok()?.checksum_crc64_nvme?;
         let bytes = BASE64.decode(encoded).ok()?;
         Some(u64::from_be_bytes(bytes.try_into().ok()?))
@@ -303,15 +311,19 @@ impl Download {
     fn read_ahead(&mut self) {
         let options = &self.source.store.bucket.options;
         while self.ahead.len() + 1 < options.parallel_parts && self.next_offset < self.end {
-            let range = self.next_offset..self.end.min(self.next_offset + options.part_bytes as u64);
-            let Ok(len) = usize::try_from(range.end - range.start) else { return };
+            let range =
+                self.next_offset..self.end.min(self.next_offset + options.part_bytes as u64);
+            let Ok(len) = usize::try_from(range.end - range.start) else {
+                return;
+            };
             let Some(buffer) = Buffer::try_acquire(&self.source.store.share, len) else {
                 return;
             };
             self.next_offset = range.end;
             let streaming = Streaming::of(self.source.clone(), range);
             let task = tokio::spawn(streaming.collect(buffer).in_current_span());
-            self.ahead.push_back(Segment::Prefetching(AbortOnDropHandle::new(task)));
+            self.ahead
+                .push_back(Segment::Prefetching(AbortOnDropHandle::new(task)));
         }
     }
 
@@ -323,7 +335,10 @@ impl Download {
         let part_bytes = self.source.store.part_bytes();
         let range = self.next_offset..self.end.min(self.next_offset + part_bytes);
         self.next_offset = range.end;
-        Some(Segment::Streaming(Streaming::of(self.source.clone(), range)))
+        Some(Segment::Streaming(Streaming::of(
+            self.source.clone(),
+            range,
+        )))
     }
 }
 
@@ -464,7 +479,9 @@ fn info(
         etag: etag.ok_or_else(|| StoreError::Unavailable("S3 sent no ETag".into()))?,
         modified: modified.unwrap_or(std::time::UNIX_EPOCH),
         content_type,
-        file_name: content_disposition.as_deref().and_then(stored_name::parse_stored),
+        file_name: content_disposition
+            .as_deref()
+            .and_then(stored_name::parse_stored),
         digest: metadata.get(DIGEST).and_then(|digest| digest.parse().ok()),
     })
 }

@@ -12,7 +12,9 @@ pub(super) fn meaning<E>(error: SdkError<E, HttpResponse>) -> StoreError
 where
     E: ProvideErrorMetadata + RequestId + RequestIdExt + std::error::Error + 'static,
 {
-    let status = error.raw_response().map(|response| response.status().as_u16());
+    let status = error
+        .raw_response()
+        .map(|response| response.status().as_u16());
     let code = error.code().unwrap_or_default().to_owned();
     let detail = detail(&error, status, &code);
     match (status, code.as_str()) {
@@ -32,7 +34,9 @@ where
 
 /// True for the answer to a conditional write that met another: try again.
 pub(super) fn is_conflict<E>(error: &SdkError<E, HttpResponse>) -> bool {
-    error.raw_response().is_some_and(|response| response.status().as_u16() == 409)
+    error
+        .raw_response()
+        .is_some_and(|response| response.status().as_u16() == 409)
 }
 
 /// True when a multipart upload is not, or no longer, known to S3.

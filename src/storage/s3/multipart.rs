@@ -140,7 +140,9 @@ impl S3Store {
         mut parts: PartReader,
     ) -> Result<Summary, StoreError> {
         let mut sending = JoinSet::new();
-        let sent = self.send_in_parallel(upload, first, &mut parts, &mut sending).await;
+        let sent = self
+            .send_in_parallel(upload, first, &mut parts, &mut sending)
+            .await;
         sending.shutdown().await;
         let completed = sent?;
         let summary = parts.summary();
@@ -218,7 +220,9 @@ impl S3Store {
         parts: Vec<CompletedPart>,
         summary: &Summary,
     ) -> Result<(), StoreError> {
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts))
+            .build();
         let mut complete = self
             .bucket
             .client
@@ -248,7 +252,11 @@ impl S3Store {
         };
         // An earlier try may have succeeded: then the upload is no longer
         // known, the claim is gone, or the answer was lost for good.
-        if self.etag_of_own(&upload.key, &upload.nonce).await?.is_some() {
+        if self
+            .etag_of_own(&upload.key, &upload.nonce)
+            .await?
+            .is_some()
+        {
             return Ok(());
         }
         let conflict = error::is_conflict(&failure) || error::is_no_such_upload(&failure);

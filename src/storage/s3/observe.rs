@@ -32,7 +32,9 @@ impl Intercept for Observe {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let operation = config.load::<Metadata>().map_or("unknown", Metadata::name);
-        let status = context.response().map_or(0, |response| response.status().as_u16());
+        let status = context
+            .response()
+            .map_or(0, |response| response.status().as_u16());
         tracing::debug!(operation, status, "S3 answered");
         let labels = S3Labels {
             operation: operation.to_owned(),

@@ -16,9 +16,7 @@ use crate::digest::Digest;
 use crate::key::StoreKey;
 use crate::storage::names::nonce;
 use crate::storage::parts::PartReader;
-use crate::storage::{
-    Payload, PayloadError, PutMode, PutRequest, StoreError, Stored, stored_name,
-};
+use crate::storage::{Payload, PayloadError, PutMode, PutRequest, StoreError, Stored, stored_name};
 
 /// S3 allows this many parts.
 const MAX_PARTS: u64 = 10_000;
@@ -39,11 +37,11 @@ impl S3Store {
         abandoned: CancellationToken,
     ) -> Result<Stored, StoreError> {
         let part_bytes = self.part_bytes_for(payload.length);
-        let mut parts =
-            PartReader::new(payload, self.share.clone(), part_bytes, abandoned.clone());
+        let mut parts = PartReader::new(payload, self.share.clone(), part_bytes, abandoned.clone());
         let first = parts.next().await?;
         let stored = if parts.is_at_end().await? {
-            self.put_single(&request, first.bytes, parts.summary().digest).await?
+            self.put_single(&request, first.bytes, parts.summary().digest)
+                .await?
         } else {
             self.put_multipart(&request, first, parts).await?
         };
@@ -199,7 +197,11 @@ impl S3Store {
         nonce: &str,
     ) -> Result<Option<String>, StoreError> {
         let head = self.bucket.client.head_object();
-        let head = head.bucket(&self.bucket.name).key(key.as_str()).send().await;
+        let head = head
+            .bucket(&self.bucket.name)
+            .key(key.as_str())
+            .send()
+            .await;
         let output = match head.map_err(error::meaning) {
             Ok(output) => output,
             Err(StoreError::NotFound) => return Ok(None),

@@ -5,8 +5,8 @@ use aws_sdk_s3::Client;
 
 use super::error;
 use crate::storage::StoreError;
-use crate::tenant::source::{Listed, SourceError, TenantSource};
 use crate::tenant::settings::MAX_FILE_BYTES;
+use crate::tenant::source::{Listed, SourceError, TenantSource};
 
 /// The objects directly under a prefix whose names are those of tenant files.
 #[derive(Clone, Debug)]
@@ -33,22 +33,32 @@ impl TenantSource for S3Source {
     async fn list(&self) -> Result<Vec<Listed>, SourceError> {
         let mut listed = Vec::new();
         let list = self.client.list_objects_v2();
-        let list = list.bucket(&self.bucket).prefix(&self.prefix).delimiter("/");
+        let list = list
+            .bucket(&self.bucket)
+            .prefix(&self.prefix)
+            .delimiter("/");
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(error::meaning).map_err(unavailable)?;
-            listed.extend(page.contents.unwrap_or_default().into_iter().filter_map(|object| {
-                let key = object.key?;
-                let name = key.strip_prefix(&self.prefix)?;
-                Listed::new(name, object.e_tag?)
-            }));
+            listed.extend(
+                page.contents
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|object| {
+                        let key = object.key?;
+                        let name = key.strip_prefix(&self.prefix)?;
+                        Listed::new(name, object.e_tag?)
+                    }),
+            );
         }
         Ok(listed)
     }
 
     async fn read(&self, file_name: &str) -> Result<String, SourceError> {
         let get = self.client.get_object();
-        let get = get.bucket(&self.bucket).key(format!("{}{file_name}", self.prefix));
+        let get = get
+            .bucket(&self.bucket)
+            .key(format!("{}{file_name}", self.prefix));
         let mut output = match get.send().await.map_err(error::meaning) {
             Ok(output) => output,
             Err(StoreError::NotFound) => return Err(SourceError::NotFound),

@@ -1,0 +1,6 @@
+//! Behaviour through the real router, real processes and real S3 protocol
+//! servers: one binary, one file per behaviour.
+
+mod support;
+
+mod smoke;

@@ -1,0 +1,119 @@
+//! SeaweedFS, from PyPI: one for all tests of this process, each of which has
+//! a bucket of its own in it.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use kura::metrics::Metrics;
+use kura::storage::s3::{ConnectOptions, StaticKey, connect};
+use tempfile::TempDir;
+
+/// A running SeaweedFS. It ends when this process does: the shell that has
+/// started it waits for the end of its standard input.
+pub struct Seaweed {
+    /// The URL of its S3 API.
+    pub endpoint: String,
+    _root: TempDir,
+    _shell: Child,
+}
+
+/// The one key it knows.
+pub fn static_key() -> StaticKey {
+    StaticKey {
+        id: "kura-test".into(),
+        secret: "kura-test-secret".into(),
+    }
+}
+
+impl Seaweed {
+    /// The one of this process; started by whoever asks first.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Seaweed> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    fn start() -> Self {
+        let weed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/weed");
+        assert!(
+            weed.exists(),
+            "SeaweedFS is missing: `make test-deps` installs it"
+        );
+        let root = tempfile::tempdir().unwrap();
+        let identities = root.path().join("identities.json");
+        let key = static_key();
+        let json = serde_json::json!({"identities": [{
+            "name": "kura",
+            "credentials": [{"accessKey": key.id, "secretKey": key.secret}],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }]});
+        std::fs::write(&identities, json.to_string()).unwrap();
+        let ports = free_ports::<8>();
+        let flags = ["master.port", "volume.port", "filer.port", "s3.port"];
+        let mut command = Command::new("sh");
+        // The shell outlives a killed test run just long enough to end the
+        // server it has started, by its pid.
+        command
+            .args(["-c", "\"$@\" & pid=$!; cat > /dev/null; kill -9 $pid", "sh"])
+            .arg(weed)
+            .args(["server", "-s3", "-ip=127.0.0.1", "-volume.max=50"])
+            .args([
+                "-master.volumeSizeLimitMB=1024",
+                "-s3.port.iceberg=0",
+                "-s3.port.lance=0",
+            ])
+            .arg(format!("-dir={}", root.path().display()))
+            .arg(format!("-s3.config={}", identities.display()));
+        for (flag, pair) in flags.iter().zip(ports.chunks(2)) {
+            command.arg(format!("-{flag}={}", pair[0]));
+            command.arg(format!("-{flag}.grpc={}", pair[1]));
+        }
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let shell = command.spawn().unwrap();
+        Self {
+            endpoint: format!("http://127.0.0.1:{}", ports[6]),
+            _root: root,
+            _shell: shell,
+        }
+    }
+
+    /// Makes a bucket, waiting for the server to be up.
+    pub async fn bucket(&self, name: &str) {
+        let client = connect(&self.connect_options(), Metrics::default())
+            .await
+            .unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match client.create_bucket().bucket(name).send().await {
+                Ok(_) => return,
+                Err(error) if Instant::now() > deadline => panic!("{error:?}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+            }
+        }
+    }
+
+    /// How it is reached.
+    pub fn connect_options(&self) -> ConnectOptions {
+        ConnectOptions {
+            endpoint: Some(self.endpoint.clone()),
+            region: Some("us-east-1".into()),
+            path_style: true,
+            static_key: Some(static_key()),
+            ca_bundle: None,
+            connect_timeout: Duration::from_secs(3),
+            read_timeout: Duration::from_secs(60),
+            max_attempts: 4,
+        }
+    }
+}
+
+/// Ports that nobody uses.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
+}
