@@ -5,9 +5,13 @@
 //! suite in [`contract`]. [`scoped::TenantStore`] puts a tenant's folders in
 //! front of either; nothing above it can spell another tenant's key.
 
+#[doc(hidden)]
 pub mod contract;
 pub mod directory;
+#[doc(hidden)]
 pub mod memory;
+#[doc(hidden)]
+pub mod model;
 pub mod s3;
 pub mod scoped;
 
