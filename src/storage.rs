@@ -6,9 +6,13 @@
 //! front of either; nothing above it can spell another tenant's key.
 
 pub mod buffer;
+#[doc(hidden)]
 pub mod contract;
 pub mod directory;
+#[doc(hidden)]
 pub mod memory;
+#[doc(hidden)]
+pub mod model;
 pub mod names;
 pub mod parts;
 pub mod s3;

@@ -55,3 +55,39 @@ pub fn nonce() -> String {
     let random = getrandom::u64().unwrap_or_else(|_| std::process::abort());
     format!("{random:016x}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key::{FileKey, Layout};
+
+    fn key(text: &str) -> StoreKey {
+        let layout = Layout::new("", None, None).unwrap();
+        layout.file(&FileKey::parse(text).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_wanted_name_comes_first_and_nobody_tries_a_successor_twice() {
+        let names = Names::default();
+        let (mut one, mut other) = (
+            names.candidates(key("2026/100_a")),
+            names.candidates(key("2026/100_a")),
+        );
+        assert_eq!(one.next(), Some(key("2026/100_a")));
+        assert_eq!(other.next(), Some(key("2026/100_a")));
+        assert_eq!(one.next(), Some(key("2026/101_a")));
+        assert_eq!(other.next(), Some(key("2026/102_a")));
+        assert_eq!(one.next(), Some(key("2026/103_a")));
+    }
+
+    #[test]
+    fn in_the_end_a_name_is_made_up() {
+        let names = Names::default();
+        let last = names
+            .candidates(key("100_a"))
+            .nth(MAX_TRIES as usize)
+            .unwrap();
+        assert!(last.as_str().starts_with("100_") && last.as_str().ends_with("_a"));
+        assert_eq!(last.as_str().len(), "100_0123456789abcdef_a".len());
+    }
+}
