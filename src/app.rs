@@ -112,7 +112,6 @@ impl App {
     }
 
     /// The routes without the listener: for tests.
-    #[must_use]
     pub fn router(&self) -> Router {
         http::router(Arc::clone(&self.served))
     }

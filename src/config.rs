@@ -388,16 +388,14 @@ impl<'a> Reader<'a> {
 
     fn listen(&mut self) -> Listen {
         let text = self.text("KURA_LISTEN");
-        match text.strip_prefix("unix:") {
-            Some(path) => Listen::Unix(path.into()),
-            None => {
-                if !text.contains(':') {
-                    self.errors
-                        .push("KURA_LISTEN: must be HOST:PORT or unix:PATH".into());
-                }
-                Listen::Tcp(text)
-            }
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Listen::Unix(path.into());
         }
+        if !text.contains(':') {
+            let error = "KURA_LISTEN: must be HOST:PORT or unix:PATH";
+            self.errors.push(error.into());
+        }
+        Listen::Tcp(text)
     }
 
     fn store(&mut self) -> StoreConfig {

@@ -21,12 +21,14 @@ pub mod read;
 pub mod server;
 pub mod zip;
 
+use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -70,7 +72,6 @@ pub struct Served {
 }
 
 /// The whole API.
-#[must_use]
 pub fn router(served: Arc<Served>) -> Router {
     let v1 = Router::new()
         .route("/v1/files", get(files::list).post(files::create))
@@ -119,8 +120,8 @@ async fn method_not_allowed() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
 }
 
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
-    use axum::response::IntoResponse;
+#[expect(clippy::needless_pass_by_value, reason = "it is what the layer gives")]
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     ApiError::internal(format!("a handler panicked: {}", text.unwrap_or_default())).into_response()

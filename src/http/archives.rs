@@ -67,7 +67,7 @@ struct Found {
     ),
     security(("token" = [])),
 )]
-pub async fn create(
+pub(super) async fn create(
     Caller(tenant): Caller,
     request: Result<Json<ArchiveRequest>, JsonRejection>,
 ) -> Result<Response<Body>, ApiError> {

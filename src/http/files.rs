@@ -89,7 +89,7 @@ impl Created {
     ),
     security(("token" = [])),
 )]
-pub async fn create(
+pub(super) async fn create(
     State(served): State<Arc<Served>>,
     Caller(tenant): Caller,
     InQuery(query): InQuery<CreateQuery>,
@@ -127,7 +127,7 @@ pub async fn create(
     ),
     security(("token" = [])),
 )]
-pub async fn put(
+pub(super) async fn put(
     State(served): State<Arc<Served>>,
     Caller(tenant): Caller,
     InPath(key): InPath<FileKey>,
@@ -180,7 +180,7 @@ fn put_mode(headers: &HeaderMap) -> Result<PutMode, ApiError> {
     ),
     security(("token" = [])),
 )]
-pub async fn read(
+pub(super) async fn read(
     Caller(tenant): Caller,
     InPath(key): InPath<FileKey>,
     InQuery(presentation): InQuery<PresentationQuery>,
@@ -204,7 +204,7 @@ pub async fn read(
     ),
     security(("token" = [])),
 )]
-pub async fn head(
+pub(super) async fn head(
     Caller(tenant): Caller,
     InPath(key): InPath<FileKey>,
     InQuery(presentation): InQuery<PresentationQuery>,
@@ -224,7 +224,7 @@ pub async fn head(
     ),
     security(("token" = [])),
 )]
-pub async fn delete(
+pub(super) async fn delete(
     Caller(tenant): Caller,
     InPath(key): InPath<FileKey>,
 ) -> Result<StatusCode, ApiError> {
@@ -298,7 +298,7 @@ impl From<FileEntry> for ListedFile {
     ),
     security(("token" = [])),
 )]
-pub async fn list(
+pub(super) async fn list(
     Caller(tenant): Caller,
     InQuery(query): InQuery<ListQuery>,
 ) -> Result<response::Json<FilePage>, ApiError> {
@@ -351,7 +351,7 @@ pub struct Move {
     ),
     security(("token" = [])),
 )]
-pub async fn rename(
+pub(super) async fn rename(
     Caller(tenant): Caller,
     request: Result<Json<Move>, JsonRejection>,
 ) -> Result<StatusCode, ApiError> {

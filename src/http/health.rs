@@ -55,7 +55,7 @@ impl Readiness {
 
 /// Says that the process is alive
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, description = "Alive", body = String)))]
-pub async fn alive() -> &'static str {
+pub(super) async fn alive() -> &'static str {
     "ok\n"
 }
 
@@ -67,7 +67,7 @@ pub async fn alive() -> &'static str {
         (status = 503, description = "Not ready, or draining", body = super::error::ProblemBody, content_type = "application/problem+json"),
     ),
 )]
-pub async fn ready(State(served): State<Arc<Served>>) -> Result<&'static str, ApiError> {
+pub(super) async fn ready(State(served): State<Arc<Served>>) -> Result<&'static str, ApiError> {
     let not_loaded = (!served.tenants.is_loaded()).then_some("the tenants are not loaded yet");
     match not_loaded.or_else(|| served.readiness.objection()) {
         None => Ok("ready\n"),
@@ -81,7 +81,7 @@ pub async fn ready(State(served): State<Arc<Served>>) -> Result<&'static str, Ap
 
 /// The metrics, for Prometheus
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "OpenMetrics text", body = String)))]
-pub async fn metrics(
+pub(super) async fn metrics(
     State(served): State<Arc<Served>>,
 ) -> ([(HeaderName, &'static str); 1], String) {
     let metrics = &served.metrics;

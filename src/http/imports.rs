@@ -43,7 +43,7 @@ pub struct ImportStored {
     ),
     security(("token" = [])),
 )]
-pub async fn put(
+pub(super) async fn put(
     State(served): State<Arc<Served>>,
     Caller(tenant): Caller,
     InPath(key): InPath<ImportKey>,
@@ -78,7 +78,7 @@ pub async fn put(
     ),
     security(("token" = [])),
 )]
-pub async fn read(
+pub(super) async fn read(
     Caller(tenant): Caller,
     InPath(key): InPath<ImportKey>,
     InQuery(presentation): InQuery<PresentationQuery>,
@@ -102,7 +102,7 @@ pub async fn read(
     ),
     security(("token" = [])),
 )]
-pub async fn head(
+pub(super) async fn head(
     Caller(tenant): Caller,
     InPath(key): InPath<ImportKey>,
     InQuery(presentation): InQuery<PresentationQuery>,
@@ -122,7 +122,7 @@ pub async fn head(
     ),
     security(("token" = [])),
 )]
-pub async fn delete(
+pub(super) async fn delete(
     Caller(tenant): Caller,
     InPath(key): InPath<ImportKey>,
 ) -> Result<StatusCode, ApiError> {

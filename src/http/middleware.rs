@@ -184,15 +184,14 @@ impl Record {
         if !self.status.is_client_error() && !self.status.is_server_error() {
             return response;
         }
-        let problem = match response.extensions_mut().remove::<Problem>() {
-            Some(problem) => problem,
-            None => {
-                let (head, body) = response.into_parts();
-                let text = axum::body::to_bytes(body, MAX_REJECTION_BYTES).await;
-                let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
-                response = Response::from_parts(head, Body::empty());
-                Problem::of_status(self.status, text)
-            }
+        let problem = if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            problem
+        } else {
+            let (head, body) = response.into_parts();
+            let text = axum::body::to_bytes(body, MAX_REJECTION_BYTES).await;
+            let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+            response = Response::from_parts(head, Body::empty());
+            Problem::of_status(self.status, text)
         };
         self.code = Some(problem.code);
         self.internal.clone_from(&problem.internal);

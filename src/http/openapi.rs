@@ -39,6 +39,6 @@ pub fn description() -> utoipa::openapi::OpenApi {
 }
 
 /// Answers with the description.
-pub async fn document() -> Json<utoipa::openapi::OpenApi> {
+pub(super) async fn document() -> Json<utoipa::openapi::OpenApi> {
     Json(description())
 }

@@ -55,7 +55,7 @@ impl BlobStore for MemoryStore {
             PutMode::Overwrite => request.key,
             PutMode::CreateOnly if free(&request.key) => request.key,
             PutMode::CreateOnly => return Err(StoreError::AlreadyExists),
-            PutMode::FirstFree => (0..)
+            PutMode::FirstFree => (0..=u64::MAX)
                 .map(|n| request.key.successor(n))
                 .find(free)
                 .ok_or(StoreError::AlreadyExists)?,

@@ -29,8 +29,8 @@ const NAMES: [&str; 9] = [
     "2_a",
     "d/1_a",
     "d/9_b",
-    "d-x",
-    "d.d/1_a",
+    "e-x",
+    "e.d/1_a",
     "d/e/f/1_c",
     "日本 語/4 100%+.txt",
     "日本 語/9",
@@ -218,10 +218,11 @@ impl Trial {
             Some(Fault::Digest) => Some(Digest::of(b"other")),
             _ => (self.numbers.below(2) == 0).then(|| Digest::of(&bytes)),
         };
-        let types = [None, Some("text/plain"), Some("image/png")];
+        // Without a type each server would guess one of its own.
+        let types = ["text/plain", "image/png"];
         let names = [None, Some("a.txt"), Some("添付 \"1\".txt")];
         let request = PutRequest {
-            content_type: self.numbers.pick(&types).map(str::to_owned),
+            content_type: Some(self.numbers.pick(&types).to_owned()),
             file_name: self.numbers.pick(&names).map(str::to_owned),
             expected_digest,
             ..PutRequest::new(key, self.numbers.pick(&modes))

@@ -15,6 +15,11 @@ use tokio_util::task::TaskTracker;
 use crate::support::s3_server::S3Server;
 use crate::support::seaweed::{Seaweed, static_key};
 
+/// It lists by the names of directories: `b/x` before `b-`.
+const SEAWEEDFS_CANNOT: &[&str] = &[
+    "list_is_in_the_byte_order_of_keys",
+    "list_starts_behind_a_key_that_is_not_there",
+];
 const MEMORY_BYTES: usize = 256 << 20;
 
 async fn store(connection: &ConnectOptions, bucket: &str, options: S3Options) -> Arc<S3Store> {
@@ -59,7 +64,9 @@ async fn s3_that_ignores_conditions_keeps_the_contract_as_far_as_it_can() {
     let server = S3Server::start().await.with_bucket("files");
     server.ignore_conditions(true);
     let store = store(&connection(&server), "files", S3Options::default()).await;
-    contract::run(store, &layout()).await;
+    // A key that must be this one and no other cannot be taken safely there.
+    let excepted = ["put_create_only_lets_one_of_many_win"];
+    contract::run_except(store, &layout(), &excepted).await;
     assert_eq!(server.open_uploads(), []);
 }
 
@@ -69,7 +76,7 @@ async fn seaweedfs_keeps_the_contract() {
     seaweed.bucket("contract").await;
     let options = seaweed.connect_options();
     let store = store(&options, "contract", S3Options::default()).await;
-    contract::run(store, &layout()).await;
+    contract::run_except(store, &layout(), SEAWEEDFS_CANNOT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +88,7 @@ async fn seaweedfs_without_checksums_keeps_the_contract() {
         ..S3Options::default()
     };
     let store = store(&seaweed.connect_options(), "no-checksums", options).await;
-    contract::run(store, &layout()).await;
+    contract::run_except(store, &layout(), SEAWEEDFS_CANNOT).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,9 +114,6 @@ async fn delete_frees_the_key(bench: Bench) {
     bench.store.delete(&key).await.unwrap();
     bench.put(&key, b"second").await;
     assert_eq!(bench.read(&key).await, b"second");
-    bench.store.delete(&key).await.unwrap();
-    // Where a directory was, an object can be.
-    bench.put(&bench.key("d"), b"third").await;
 }
 
 async fn delete_prefix_removes_only_what_it_names(bench: Bench) {

@@ -17,7 +17,7 @@ use crate::storage::{ObjectInfo, StoreError, stored_name};
 /// The ranges by which an object too large for one request is copied.
 const RANGE_BYTES: u64 = 1 << 30;
 /// S3 answers when it has copied, which takes longer than other answers.
-const READ_TIMEOUT: Duration = Duration::from_secs(600);
+const READ_TIMEOUT: Duration = Duration::from_mins(10);
 /// What may stand in the header that names the source.
 const IN_COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')

@@ -168,12 +168,12 @@ impl S3Store {
             next_offset: received.end.min(last + 1),
             end: last + 1,
             ahead: VecDeque::new(),
-            current: Segment::Streaming(Streaming {
+            current: Segment::Streaming(Box::new(Streaming {
                 source: source.clone(),
                 position: first,
                 end: received.end.min(last + 1),
                 body: Some(body),
-            }),
+            })),
             source,
             verifier,
         };
@@ -253,7 +253,7 @@ struct Download {
 /// A range of the body.
 enum Segment {
     /// Passed on as it comes, with no memory of its own.
-    Streaming(Streaming),
+    Streaming(Box<Streaming>),
     /// Being read ahead into a buffer.
     Prefetching(AbortOnDropHandle<Result<Bytes, StoreError>>),
     /// Read ahead.
@@ -335,10 +335,8 @@ impl Download {
         let part_bytes = self.source.store.part_bytes();
         let range = self.next_offset..self.end.min(self.next_offset + part_bytes);
         self.next_offset = range.end;
-        Some(Segment::Streaming(Streaming::of(
-            self.source.clone(),
-            range,
-        )))
+        let streaming = Streaming::of(self.source.clone(), range);
+        Some(Segment::Streaming(Box::new(streaming)))
     }
 }
 
@@ -441,7 +439,7 @@ fn info_of_head(output: HeadObjectOutput) -> Result<ObjectInfo, StoreError> {
         output.e_tag,
         output.last_modified,
         output.content_type,
-        output.content_disposition,
+        output.content_disposition.as_deref(),
         output.metadata,
     )
 }
@@ -455,7 +453,7 @@ fn info_of_get(
         output.e_tag,
         output.last_modified,
         output.content_type,
-        output.content_disposition,
+        output.content_disposition.as_deref(),
         output.metadata,
     )?;
     Ok((info, output.body))
@@ -466,7 +464,7 @@ fn info(
     etag: Option<String>,
     modified: Option<DateTime>,
     content_type: Option<String>,
-    content_disposition: Option<String>,
+    content_disposition: Option<&str>,
     metadata: Option<std::collections::HashMap<String, String>>,
 ) -> Result<ObjectInfo, StoreError> {
     let metadata = metadata.unwrap_or_default();
@@ -479,9 +477,7 @@ fn info(
         etag: etag.ok_or_else(|| StoreError::Unavailable("S3 sent no ETag".into()))?,
         modified: modified.unwrap_or(std::time::UNIX_EPOCH),
         content_type,
-        file_name: content_disposition
-            .as_deref()
-            .and_then(stored_name::parse_stored),
+        file_name: content_disposition.and_then(stored_name::parse_stored),
         digest: metadata.get(DIGEST).and_then(|digest| digest.parse().ok()),
     })
 }

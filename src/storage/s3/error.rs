@@ -8,6 +8,7 @@ use crate::storage::StoreError;
 
 /// What an SDK error means. The text is for the log; it has S3's own words
 /// and request id, and never anything of the request.
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 pub(super) fn meaning<E>(error: SdkError<E, HttpResponse>) -> StoreError
 where
     E: ProvideErrorMetadata + RequestId + RequestIdExt + std::error::Error + 'static,
@@ -20,9 +21,9 @@ where
     match (status, code.as_str()) {
         (_, "SlowDown" | "RequestLimitExceeded" | "TooManyRequests" | "Throttling")
         | (Some(429), _) => StoreError::Throttled,
-        (_, "NoSuchBucket") => StoreError::Forbidden(detail),
-        (_, "ExpiredToken" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken")
-        | (Some(401 | 403), _) => StoreError::Forbidden(detail),
+        (_, "NoSuchBucket" | "ExpiredToken" | "InvalidToken") | (Some(401 | 403), _) => {
+            StoreError::Forbidden(detail)
+        }
         (Some(404), _) => StoreError::NotFound,
         (Some(412), _) => StoreError::PreconditionFailed,
         // The size is filled in by who knows it.

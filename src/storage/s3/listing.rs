@@ -1,5 +1,6 @@
 //! Listing, and deleting what is listed.
 
+use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -101,12 +102,12 @@ impl S3Store {
         let mut delete = Delete::builder().quiet(true);
         for entry in entries {
             let object = ObjectIdentifier::builder().key(entry.key).build();
-            delete = delete.objects(object.map_err(impossible)?);
+            delete = delete.objects(object.map_err(|error| impossible(&error))?);
         }
         let request = self.bucket.client.delete_objects();
         let output = request
             .bucket(&self.bucket.name)
-            .delete(delete.build().map_err(impossible)?)
+            .delete(delete.build().map_err(|error| impossible(&error))?)
             .send()
             .await
             .map_err(error::meaning)?;
@@ -125,6 +126,6 @@ impl S3Store {
 }
 
 /// The builders fail only without the fields that are set above.
-fn impossible(error: aws_smithy_types::error::operation::BuildError) -> StoreError {
+fn impossible(error: &BuildError) -> StoreError {
     StoreError::Unavailable(error.to_string())
 }

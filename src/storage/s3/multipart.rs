@@ -12,7 +12,7 @@ use tracing::Instrument;
 
 use super::claim::Claim;
 use super::conditions::Conditions;
-use super::put::{DIGEST, NONCE, check_digest};
+use super::put::{DIGEST, NONCE, check_digest, content_type};
 use super::{S3Store, error};
 use crate::key::StoreKey;
 use crate::storage::names::nonce;
@@ -111,7 +111,7 @@ impl S3Store {
             .create_multipart_upload()
             .bucket(&self.bucket.name)
             .key(key.as_str())
-            .set_content_type(request.content_type.clone())
+            .content_type(content_type(request))
             .set_content_disposition(request.file_name.as_deref().map(stored_name::stored_form))
             .metadata(NONCE, nonce);
         // S3 wants the metadata before the first part, so the digest can be

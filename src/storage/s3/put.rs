@@ -70,14 +70,15 @@ impl S3Store {
         let nonce = nonce();
         let with_body = |put: PutObjectFluentBuilder| {
             let put = put
-                .set_content_type(request.content_type.clone())
+                .content_type(content_type(request))
                 .set_content_disposition(request.file_name.as_deref().map(stored_name::stored_form))
                 .metadata(DIGEST, digest.to_string())
                 .metadata(NONCE, &nonce)
                 .body(ByteStream::from(bytes.clone()));
-            match self.bucket.options.checksums {
-                true => put.checksum_sha256(BASE64.encode(digest.as_bytes())),
-                false => put,
+            if self.bucket.options.checksums {
+                put.checksum_sha256(BASE64.encode(digest.as_bytes()))
+            } else {
+                put
             }
         };
         let key = match request.mode {
@@ -214,6 +215,14 @@ impl S3Store {
         });
         Ok(if own { output.e_tag } else { None })
     }
+}
+
+/// Always given: some servers guess one where there is none.
+pub(super) fn content_type(request: &PutRequest) -> &str {
+    request
+        .content_type
+        .as_deref()
+        .unwrap_or("application/octet-stream")
 }
 
 /// The caller's expectation comes before anything is stored.

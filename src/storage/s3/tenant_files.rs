@@ -39,7 +39,9 @@ impl TenantSource for S3Source {
             .delimiter("/");
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(error::meaning).map_err(unavailable)?;
+            let page = page
+                .map_err(error::meaning)
+                .map_err(|error| unavailable(&error))?;
             listed.extend(
                 page.contents
                     .unwrap_or_default()
@@ -62,7 +64,7 @@ impl TenantSource for S3Source {
         let mut output = match get.send().await.map_err(error::meaning) {
             Ok(output) => output,
             Err(StoreError::NotFound) => return Err(SourceError::NotFound),
-            Err(error) => return Err(unavailable(error)),
+            Err(error) => return Err(unavailable(&error)),
         };
         let mut bytes = Vec::new();
         while let Some(chunk) = output.body.next().await {
@@ -76,6 +78,6 @@ impl TenantSource for S3Source {
     }
 }
 
-fn unavailable(error: StoreError) -> SourceError {
+fn unavailable(error: &StoreError) -> SourceError {
     SourceError::Unavailable(error.to_string())
 }
