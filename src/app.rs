@@ -79,7 +79,6 @@ impl App {
                 max_bytes: limits.max_body_bytes,
                 pace: config.pace,
                 shutdown: abort.clone(),
-                metrics: metrics.clone(),
             },
             readiness: Readiness::default(),
             metrics,

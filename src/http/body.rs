@@ -16,7 +16,6 @@ use super::disposition::{self, Disposition};
 use super::error::ApiError;
 use super::pace::{Pace, PaceLimit};
 use super::range;
-use crate::metrics::Metrics;
 use crate::storage::{Object, ObjectInfo, Payload, PayloadError};
 
 /// The SHA-256 of the bytes, in hex: asked for with an upload, told with a
@@ -40,8 +39,6 @@ pub struct Receiving {
     pub pace: PaceLimit,
     /// Cancelled when the server can no longer wait.
     pub shutdown: CancellationToken,
-    /// Where bytes are counted.
-    pub metrics: Metrics,
 }
 
 impl Receiving {
@@ -100,7 +97,6 @@ impl Receiver {
             Ok(Some(Ok(bytes))) => bytes,
         };
         let count = bytes.len() as u64;
-        self.receiving.metrics.received_bytes.inc_by(count);
         self.pace
             .note(since.elapsed(), count)
             .map_err(|_| PayloadError::TooSlow)?;

