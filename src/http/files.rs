@@ -33,8 +33,10 @@ const DEFAULT_PAGE: usize = 100;
 pub struct CreateQuery {
     /// Redmine's `disk_directory`, such as `2026/11`; empty for none.
     #[serde(default)]
+    #[param(pattern = r"^((?!tmp(/|$))(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*)?$")]
     directory: String,
     /// The wanted `disk_filename`, such as `261122194501_report.pdf`.
+    #[param(pattern = r"^(?!\.{1,2}$)[^/\\\x00-\x1f\x7f-\x9f]+$")]
     name: String,
 }
 
@@ -77,8 +79,8 @@ impl Created {
     post, path = "/v1/files", tag = "files",
     params(
         CreateQuery,
-        ("X-Kura-Filename" = Option<String>, Header, description = "The original file name, percent-encoded UTF-8"),
-        ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex"),
+        ("X-Kura-Filename" = Option<String>, Header, description = "The original file name, percent-encoded UTF-8", pattern = "^([A-Za-z0-9_.~-]|%[0-7][0-9A-Fa-f])+$"),
+        ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex", pattern = "^[0-9a-fA-F]{64}$"),
         ("X-Kura-Size" = Option<u64>, Header, description = "The size that the body must have, in bytes"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -113,10 +115,10 @@ pub(super) async fn create(
 #[utoipa::path(
     put, path = "/v1/files/{key}", tag = "files",
     params(
-        ("key" = String, Path, description = "The file's key; it may have slashes"),
-        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none"),
-        ("X-Kura-Filename" = Option<String>, Header, description = "The original file name, percent-encoded UTF-8"),
-        ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex"),
+        ("key" = String, Path, description = "The file's key; it may have slashes. Segments have 1 to 255 bytes, all of it 768; none is `.` or `..`, and `tmp/` is reserved", pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none", pattern = r"^\*$"),
+        ("X-Kura-Filename" = Option<String>, Header, description = "The original file name, percent-encoded UTF-8", pattern = "^([A-Za-z0-9_.~-]|%[0-7][0-9A-Fa-f])+$"),
+        ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex", pattern = "^[0-9a-fA-F]{64}$"),
         ("X-Kura-Size" = Option<u64>, Header, description = "The size that the body must have, in bytes"),
     ),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
@@ -167,7 +169,7 @@ fn put_mode(headers: &HeaderMap) -> Result<PutMode, ApiError> {
 #[utoipa::path(
     get, path = "/v1/files/{key}", tag = "files",
     params(
-        ("key" = String, Path, description = "The file's key; it may have slashes"),
+        ("key" = String, Path, description = "The file's key; it may have slashes. Segments have 1 to 255 bytes, all of it 768; none is `.` or `..`, and `tmp/` is reserved", pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$"),
         PresentationQuery,
         ("Range" = Option<String>, Header, description = "One range of bytes"),
     ),
@@ -193,7 +195,7 @@ pub(super) async fn read(
 #[utoipa::path(
     head, path = "/v1/files/{key}", tag = "files",
     params(
-        ("key" = String, Path, description = "The file's key; it may have slashes"),
+        ("key" = String, Path, description = "The file's key; it may have slashes. Segments have 1 to 255 bytes, all of it 768; none is `.` or `..`, and `tmp/` is reserved", pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$"),
         PresentationQuery,
     ),
     responses(
@@ -216,7 +218,7 @@ pub(super) async fn head(
 /// Removes a file, if it is there
 #[utoipa::path(
     delete, path = "/v1/files/{key}", tag = "files",
-    params(("key" = String, Path, description = "The file's key; it may have slashes")),
+    params(("key" = String, Path, description = "The file's key; it may have slashes. Segments have 1 to 255 bytes, all of it 768; none is `.` or `..`, and `tmp/` is reserved", pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$")),
     responses(
         (status = 204, description = "It is not there any more, or never was"),
         (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
@@ -238,6 +240,7 @@ pub(super) async fn delete(
 pub struct ListQuery {
     /// What their keys begin with.
     #[serde(default)]
+    #[param(pattern = r"^((?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*/?)?$")]
     prefix: String,
     /// The `next` of the page before.
     cursor: Option<String>,
@@ -333,8 +336,10 @@ fn parse_cursor(cursor: &str) -> Result<FileKey, ApiError> {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Move {
     /// The key it has.
+    #[schema(pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$")]
     from: String,
     /// The key it is to have.
+    #[schema(pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$")]
     to: String,
 }
 

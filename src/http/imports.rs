@@ -31,8 +31,8 @@ pub struct ImportStored {
 #[utoipa::path(
     put, path = "/v1/imports/{hex}", tag = "imports",
     params(
-        ("hex" = String, Path, description = "16 to 64 lower-case hex digits"),
-        ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex"),
+        ("hex" = String, Path, description = "16 to 64 lower-case hex digits", pattern = "^[0-9a-f]{16,64}$"),
+        ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex", pattern = "^[0-9a-fA-F]{64}$"),
         ("X-Kura-Size" = Option<u64>, Header, description = "The size that the body must have, in bytes"),
     ),
     request_body(content = Vec<u8>, content_type = "text/csv"),
@@ -65,7 +65,7 @@ pub(super) async fn put(
 #[utoipa::path(
     get, path = "/v1/imports/{hex}", tag = "imports",
     params(
-        ("hex" = String, Path, description = "16 to 64 lower-case hex digits"),
+        ("hex" = String, Path, description = "16 to 64 lower-case hex digits", pattern = "^[0-9a-f]{16,64}$"),
         PresentationQuery,
         ("Range" = Option<String>, Header, description = "One range of bytes"),
     ),
@@ -91,7 +91,7 @@ pub(super) async fn read(
 #[utoipa::path(
     head, path = "/v1/imports/{hex}", tag = "imports",
     params(
-        ("hex" = String, Path, description = "16 to 64 lower-case hex digits"),
+        ("hex" = String, Path, description = "16 to 64 lower-case hex digits", pattern = "^[0-9a-f]{16,64}$"),
         PresentationQuery,
     ),
     responses(
@@ -114,7 +114,7 @@ pub(super) async fn head(
 /// Removes an import, if it is there
 #[utoipa::path(
     delete, path = "/v1/imports/{hex}", tag = "imports",
-    params(("hex" = String, Path, description = "16 to 64 lower-case hex digits")),
+    params(("hex" = String, Path, description = "16 to 64 lower-case hex digits", pattern = "^[0-9a-f]{16,64}$")),
     responses(
         (status = 204, description = "It is not there any more, or never was"),
         (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),

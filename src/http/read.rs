@@ -20,12 +20,13 @@ use crate::storage::GetOptions;
 #[into_params(parameter_in = Query)]
 pub struct PresentationQuery {
     /// `inline` or `attachment`; `inline` when not given.
+    #[param(pattern = "^(inline|attachment)$")]
     disposition: Option<String>,
     /// The file name for the browser.
     filename: Option<String>,
     /// The media type.
     #[serde(rename = "type")]
-    #[param(rename = "type")]
+    #[param(rename = "type", pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$")]
     content_type: Option<String>,
 }
 
