@@ -1,7 +1,14 @@
 //! Behaviour through the real router, real processes and real S3 protocol
 //! servers: one binary, one file per behaviour.
 
+#![allow(
+    unreachable_pub,
+    reason = "what is public in a module of this binary is so for its other modules"
+)]
+
 mod support;
 
-mod smoke;
+mod downloads;
+mod ranges;
 mod stores;
+mod uploads;

@@ -2,8 +2,10 @@
 //! and SeaweedFS.
 
 pub mod app;
+pub mod raw;
 pub mod s3_server;
 pub mod seaweed;
+pub mod stand;
 
 use bytes::Bytes;
 
