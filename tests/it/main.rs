@@ -8,7 +8,10 @@
 
 mod support;
 
+mod archives;
 mod downloads;
+mod imports;
+mod listing;
 mod ranges;
 mod stores;
 mod uploads;
