@@ -9,6 +9,8 @@
 mod support;
 
 mod archives;
+mod bad_input;
+mod broken_bodies;
 mod downloads;
 mod imports;
 mod listing;
