@@ -16,4 +16,5 @@ mod imports;
 mod listing;
 mod ranges;
 mod stores;
+mod tenants;
 mod uploads;
