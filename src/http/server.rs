@@ -1,6 +1,7 @@
 //! Listening, and serving connections under a limit until told to stop.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,14 +60,17 @@ impl Listener {
     /// Binds a Unix socket, in place of one that nobody listens on any more.
     ///
     /// # Errors
-    /// When the system refuses, or somebody listens there.
+    /// When the system refuses, somebody listens there, or something other
+    /// than a socket lies there.
     pub fn unix(path: &Path) -> io::Result<Self> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        // Only what this server may have left: a slip in the configuration
+        // must not cost a file. Binding fails where one lies.
+        let left = std::fs::symlink_metadata(path);
+        if left.is_ok_and(|left| left.file_type().is_socket()) {
+            std::fs::remove_file(path)?;
         }
         Ok(Self::Unix(UnixListener::bind(path)?, path.to_owned()))
     }
