@@ -22,7 +22,7 @@ const LATENCY_BUCKETS: [f64; 12] = [
 pub struct RequestLabels {
     /// The route's pattern, never a path.
     pub route: String,
-    /// The method.
+    /// The method; `other` for one that nobody knows.
     pub method: String,
     /// The status sent.
     pub status: u16,

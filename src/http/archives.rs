@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::JsonRejection;
 use axum::http::Response;
 use axum::http::header::{
     CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS,
@@ -16,7 +14,7 @@ use utoipa::ToSchema;
 use super::ServedTenant;
 use super::disposition::{self, Disposition};
 use super::error::{ApiError, ProblemBody};
-use super::extract::Caller;
+use super::extract::{Caller, InJson};
 use super::zip::{self, Plan, PlanEntry};
 use crate::key::{FileKey, ObjectKey};
 use crate::storage::scoped::TenantStoreError;
@@ -70,9 +68,8 @@ struct Found {
 )]
 pub(super) async fn create(
     Caller(tenant): Caller,
-    request: Result<Json<ArchiveRequest>, JsonRejection>,
+    InJson(request): InJson<ArchiveRequest>,
 ) -> Result<Response<Body>, ApiError> {
-    let Json(request) = request.map_err(|error| ApiError::invalid_parameter(error.body_text()))?;
     if !(1..=MAX_ENTRIES).contains(&request.entries.len()) {
         return Err(ApiError::invalid_parameter(
             "an archive has 1 to 10,000 files",

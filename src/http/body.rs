@@ -166,6 +166,10 @@ pub fn not_modified_response(info: &ObjectInfo) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     validators(response.headers_mut(), info);
+    // Otherwise a length of 0 is filled in, which would be said of the object
+    // (RFC 9110 §8.6).
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_LENGTH, info.size_bytes.into());
     response
 }
 

@@ -114,6 +114,19 @@ impl ApiError {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
     }
 
+    /// There are as many connections as there may be.
+    #[must_use]
+    pub fn too_many_connections() -> Self {
+        let detail = "too many connections are open";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+    }
+
+    /// The body of the answer.
+    #[must_use]
+    pub fn to_json(&self, request_id: &str) -> Vec<u8> {
+        self.problem.to_json(request_id)
+    }
+
     /// A condition that the caller set does not hold.
     #[must_use]
     pub fn precondition_failed() -> Self {
@@ -247,6 +260,14 @@ impl Problem {
     /// Writes the problem into a response, whose other headers are kept.
     #[must_use]
     pub fn write(&self, response: Response, request_id: &str) -> Response {
+        let (mut head, _) = response.into_parts();
+        head.headers.remove(axum::http::header::CONTENT_LENGTH);
+        let json_type = HeaderValue::from_static("application/problem+json");
+        head.headers.insert(CONTENT_TYPE, json_type);
+        Response::from_parts(head, self.to_json(request_id).into())
+    }
+
+    fn to_json(&self, request_id: &str) -> Vec<u8> {
         let body = ProblemBody {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or_default(),
@@ -255,11 +276,6 @@ impl Problem {
             detail: &self.detail,
             request_id,
         };
-        let json = serde_json::to_vec(&body).unwrap_or_default();
-        let (mut head, _) = response.into_parts();
-        head.headers.remove(axum::http::header::CONTENT_LENGTH);
-        let json_type = HeaderValue::from_static("application/problem+json");
-        head.headers.insert(CONTENT_TYPE, json_type);
-        Response::from_parts(head, json.into())
+        serde_json::to_vec(&body).unwrap_or_default()
     }
 }

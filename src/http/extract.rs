@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Path, Query};
+use axum::Json;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use futures_util::TryStreamExt;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 
-use super::body::{X_KURA_DIGEST, X_KURA_FILENAME};
+use super::body::{Receiving, X_KURA_DIGEST, X_KURA_FILENAME};
 use super::error::ApiError;
 use super::{Served, ServedTenant};
 use crate::digest::Digest;
@@ -19,6 +21,9 @@ use crate::storage::scoped::UploadHeaders;
 /// The longest original file name, in bytes of UTF-8: Redmine keeps 255
 /// characters.
 const MAX_FILE_NAME_BYTES: usize = 1024;
+/// The largest JSON body, in bytes: an archive of 10,000 files, each with 400
+/// bytes for its key and name. It is held in memory as a whole.
+const MAX_JSON_BYTES: u64 = 4 << 20;
 
 /// The tenant whose token came with the request.
 pub struct Caller(pub Arc<ServedTenant>);
@@ -80,6 +85,31 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Served>> for InQuery<T> {
             .await
             .map_err(|error| ApiError::invalid_parameter(error.body_text()))?;
         Ok(Self(query))
+    }
+}
+
+/// A JSON body. It is received like an upload: up to a limit, and no slower.
+pub struct InJson<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<Arc<Served>> for InJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, served: &Arc<Served>) -> Result<Self, ApiError> {
+        let (head, body) = request.into_parts();
+        let receiving = Receiving {
+            max_bytes: served.receiving.max_bytes.min(MAX_JSON_BYTES),
+            ..served.receiving.clone()
+        };
+        let payload = receiving.payload(&head.headers, body)?;
+        let received = payload
+            .stream
+            .try_fold(Vec::new(), |mut all, bytes| async move {
+                all.extend_from_slice(&bytes);
+                Ok(all)
+            });
+        let Json(value) = Json::from_bytes(&received.await?)
+            .map_err(|error| ApiError::invalid_parameter(error.body_text()))?;
+        Ok(Self(value))
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
 use axum::http::header::{HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
@@ -16,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::Served;
 use super::error::{ApiError, ProblemBody};
-use super::extract::{Caller, InPath, InQuery, Upload};
+use super::extract::{Caller, InJson, InPath, InQuery, Upload};
 use super::read::{self, PresentationQuery};
 use crate::key::{FileKey, ObjectKey};
 use crate::storage::PutMode;
@@ -358,9 +357,8 @@ pub struct Move {
 )]
 pub(super) async fn rename(
     Caller(tenant): Caller,
-    request: Result<Json<Move>, JsonRejection>,
+    InJson(request): InJson<Move>,
 ) -> Result<StatusCode, ApiError> {
-    let Json(request) = request.map_err(|error| ApiError::invalid_parameter(error.body_text()))?;
     let (from, to) = (FileKey::parse(&request.from)?, FileKey::parse(&request.to)?);
     tenant.inner.store.rename(&from, &to).await?;
     Ok(StatusCode::NO_CONTENT)

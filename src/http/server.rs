@@ -1,6 +1,7 @@
 //! Listening, and serving connections under a limit until told to stop.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,12 +19,12 @@ use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
+use super::error::ApiError;
 use crate::metrics::Metrics;
+use crate::storage::names::nonce;
 
-/// What a connection over the limit is told.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\n\
-Content-Type: application/problem+json\r\nContent-Length: 118\r\n\r\n\
-{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"overloaded\",\"detail\":\"too many connections\"}\r\n";
+/// How long a connection over the limit is kept to be told so.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How much of a request's head and body is buffered for one connection.
 const MAX_BUFFER_BYTES: usize = 128 * 1024;
 
@@ -59,14 +60,17 @@ impl Listener {
     /// Binds a Unix socket, in place of one that nobody listens on any more.
     ///
     /// # Errors
-    /// When the system refuses, or somebody listens there.
+    /// When the system refuses, somebody listens there, or something other
+    /// than a socket lies there.
     pub fn unix(path: &Path) -> io::Result<Self> {
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        // Only what this server may have left: a slip in the configuration
+        // must not cost a file. Binding fails where one lies.
+        let left = std::fs::symlink_metadata(path);
+        if left.is_ok_and(|left| left.file_type().is_socket()) {
+            std::fs::remove_file(path)?;
         }
         Ok(Self::Unix(UnixListener::bind(path)?, path.to_owned()))
     }
@@ -140,18 +144,12 @@ struct Server {
 }
 
 impl Server {
-    fn connection<S>(&self, mut stream: S)
+    fn connection<S>(&self, stream: S)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            tokio::spawn(async move {
-                let told = async {
-                    stream.write_all(FULL).await?;
-                    stream.shutdown().await
-                };
-                let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
-            });
+            tokio::spawn(tokio::time::timeout(FAREWELL, turn_away(stream)));
             return;
         };
         let mut stream = TimeoutStream::new(stream);
@@ -173,6 +171,25 @@ impl Server {
             drop(place);
         });
     }
+}
+
+/// Tells a connection over the limit so, without waiting for its request.
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> io::Result<()> {
+    let (problem, request_id) = (ApiError::too_many_connections(), nonce());
+    let body = problem.to_json(&request_id);
+    let head = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nConnection: close\r\n\
+         Content-Type: application/problem+json\r\nX-Request-Id: {request_id}\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&body).await?;
+    stream.shutdown().await?;
+    // To close with bytes unread resets the connection, and what the peer has
+    // received of the answer with it.
+    tokio::io::copy(&mut stream, &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// Puts the server's name into a response.

@@ -3,8 +3,10 @@
 
 pub mod app;
 pub mod process;
+pub mod raw;
 pub mod s3_server;
 pub mod seaweed;
+pub mod stand;
 
 use bytes::Bytes;
 
