@@ -3,5 +3,6 @@
 
 mod support;
 
+mod requests;
 mod smoke;
 mod stores;
