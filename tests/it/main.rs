@@ -3,6 +3,7 @@
 
 mod support;
 
+mod faults_upload;
 mod requests;
 mod smoke;
 mod stores;
