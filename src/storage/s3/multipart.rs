@@ -12,6 +12,7 @@ use tracing::Instrument;
 
 use super::claim::Claim;
 use super::conditions::Conditions;
+use super::observe::Attempts;
 use super::put::{DIGEST, NONCE, check_digest, content_type};
 use super::{S3Store, error};
 use crate::key::StoreKey;
@@ -38,7 +39,19 @@ impl S3Store {
     ) -> Result<Stored, StoreError> {
         let (key, claim) = self.take_name(request).await?;
         let nonce = nonce();
-        let created = self.create_multipart(request, &key, &nonce).await;
+        // Nobody else begins an upload to a name that is ours alone.
+        let exclusive = claim.is_some() || key != request.key;
+        let attempts = Attempts::default();
+        let created = self
+            .create_multipart(request, &key, &nonce, &attempts)
+            .await;
+        let stray = match created {
+            Ok(_) => attempts.may_have_succeeded_before(),
+            Err(_) => attempts.may_have_succeeded(),
+        };
+        if exclusive && stray {
+            self.abort_strays(&key, created.as_deref().ok()).await;
+        }
         let upload_id = match created {
             Ok(upload_id) => upload_id,
             Err(error) => {
@@ -104,6 +117,7 @@ impl S3Store {
         request: &PutRequest,
         key: &StoreKey,
         nonce: &str,
+        attempts: &Attempts,
     ) -> Result<String, StoreError> {
         let mut create = self
             .bucket
@@ -124,6 +138,7 @@ impl S3Store {
                 .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
                 .checksum_type(ChecksumType::FullObject);
         }
+        let create = create.customize().interceptor(attempts.clone());
         let created = create.send().await.map_err(error::meaning)?;
         created
             .upload_id
@@ -252,11 +267,8 @@ impl S3Store {
         };
         // An earlier try may have succeeded: then the upload is no longer
         // known, the claim is gone, or the answer was lost for good.
-        if self
-            .etag_of_own(&upload.key, &upload.nonce)
-            .await?
-            .is_some()
-        {
+        let own = self.etag_of_own(&upload.key, &upload.nonce).await;
+        if let Ok(Some(_)) = own {
             return Ok(());
         }
         let conflict = error::is_conflict(&failure) || error::is_no_such_upload(&failure);
@@ -274,16 +286,41 @@ impl S3Store {
     }
 
     async fn abort(&self, upload: &Multipart) {
+        self.abort_upload(&upload.key, &upload.upload_id).await;
+        self.release_any(upload.claim.as_ref()).await;
+    }
+
+    pub(super) async fn abort_upload(&self, key: &StoreKey, upload_id: &str) {
         let abort = self.bucket.client.abort_multipart_upload();
         let abort = abort
             .bucket(&self.bucket.name)
-            .key(upload.key.as_str())
-            .upload_id(&upload.upload_id);
+            .key(key.as_str())
+            .upload_id(upload_id);
         match abort.send().await.map_err(error::meaning) {
             Ok(_) | Err(StoreError::NotFound) => {}
             Err(error) => tracing::warn!(%error, "a multipart upload could not be aborted"),
         }
-        self.release_any(upload.claim.as_ref()).await;
+    }
+
+    /// Aborts the uploads to `key` but the one to `keep`: those that were
+    /// begun by tries whose answers were lost. Their parts would be paid for
+    /// until somebody finds them.
+    pub(super) async fn abort_strays(&self, key: &StoreKey, keep: Option<&str>) {
+        let list = self.bucket.client.list_multipart_uploads();
+        let list = list.bucket(&self.bucket.name).prefix(key.as_str());
+        let uploads = match list.send().await.map_err(error::meaning) {
+            Ok(output) => output.uploads.unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "a multipart upload may have been left open");
+                return;
+            }
+        };
+        for upload in uploads {
+            let id = upload.upload_id();
+            if upload.key() == Some(key.as_str()) && id.is_some() && id != keep {
+                self.abort_upload(key, id.unwrap_or_default()).await;
+            }
+        }
     }
 
     async fn release_any(&self, claim: Option<&Claim>) {

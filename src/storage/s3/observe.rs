@@ -1,5 +1,5 @@
 //! Sees every try of a request: counts it for the metrics, and tells a caller
-//! whether the SDK tried more than once.
+//! whether a try may have succeeded unheard.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+    FinalizerInterceptorContextRef,
 };
 use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -45,13 +46,20 @@ impl Intercept for Observe {
     }
 }
 
-/// Counts the tries of one request.
+/// Watches the tries of one request for one whose outcome is not known.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Attempts(Arc<AtomicU32>);
 
 impl Attempts {
-    /// True when an earlier try may have succeeded without our hearing of it.
-    pub(super) fn were_repeated(&self) -> bool {
+    /// True when a try may have been carried out without our hearing of it:
+    /// it was sent, and then there was no answer, or one that blames the
+    /// server.
+    pub(super) fn may_have_succeeded(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// The same of the tries before the one that did succeed.
+    pub(super) fn may_have_succeeded_before(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 1
     }
 }
@@ -62,13 +70,27 @@ impl Intercept for Attempts {
         "Attempts"
     }
 
-    fn read_before_attempt(
+    fn read_before_transmit(
         &self,
         _: &BeforeTransmitInterceptorContextRef<'_>,
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn read_after_transmit(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let status = context.response().status();
+        // An error that S3 sends with status 200 is one of the server's, too.
+        if status.is_client_error() {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 }

@@ -84,7 +84,7 @@ impl S3Store {
         let key = match request.mode {
             PutMode::Overwrite => {
                 let put = || with_body(self.new_put(&request.key));
-                self.send_put(put, &Attempts::default()).await?;
+                self.put_once(&request.key, &nonce, put).await?;
                 request.key.clone()
             }
             PutMode::CreateOnly => {
@@ -147,18 +147,33 @@ impl S3Store {
         nonce: &str,
         with_body: impl Fn(PutObjectFluentBuilder) -> PutObjectFluentBuilder,
     ) -> Result<String, StoreError> {
-        let attempts = Attempts::default();
         let put = || with_body(self.new_put(key).if_none_match("*"));
-        match self.send_put(put, &attempts).await {
-            Err(StoreError::PreconditionFailed) => {
-                if attempts.were_repeated()
-                    && let Some(etag) = self.etag_of_own(key, nonce).await?
-                {
-                    return Ok(etag);
-                }
-                Err(StoreError::AlreadyExists)
-            }
+        match self.put_once(key, nonce, put).await {
+            Err(StoreError::PreconditionFailed) => Err(StoreError::AlreadyExists),
             result => result,
+        }
+    }
+
+    /// Sends a PUT whose metadata has `nonce`. Where the outcome of a try is
+    /// not known the object is looked at: what was refused or given up may be
+    /// what that try had stored.
+    async fn put_once(
+        &self,
+        key: &StoreKey,
+        nonce: &str,
+        put: impl Fn() -> PutObjectFluentBuilder,
+    ) -> Result<String, StoreError> {
+        let attempts = Attempts::default();
+        let error = match self.send_put(put, &attempts).await {
+            Err(error) if attempts.may_have_succeeded() => error,
+            result => return result,
+        };
+        match (error, self.etag_of_own(key, nonce).await) {
+            (_, Ok(Some(etag))) => Ok(etag),
+            // Whether the name is taken by another or by ourselves cannot be
+            // told.
+            (StoreError::PreconditionFailed, Err(unknown)) => Err(unknown),
+            (error, _) => Err(error),
         }
     }
 

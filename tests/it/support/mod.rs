@@ -2,6 +2,7 @@
 //! and SeaweedFS.
 
 pub mod app;
+pub mod bench;
 pub mod process;
 pub mod raw;
 pub mod s3_server;

@@ -73,6 +73,14 @@ impl StoredObject {
         self.header(&format!("{METADATA_PREFIX}{name}"))
     }
 
+    /// The names of the checksum's algorithm, such as `SHA256`, and of what it
+    /// covers, such as `FULL_OBJECT`. Unless the client declares one when it
+    /// uploads in one request, that is CRC64NVME.
+    pub fn checksum_kind(&self) -> (&'static str, &'static str) {
+        let checksum = &self.checksum;
+        (checksum.algorithm.name(), checksum.coverage.name())
+    }
+
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
