@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use aws_sdk_s3::Client;
 use axum::Router;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::ops::secret;
 use crate::storage::BlobStore;
 use crate::storage::directory::DirectoryStore;
-use crate::storage::s3::{self, Bucket, S3Source, S3Store};
+use crate::storage::s3::{Bucket, Connection, S3Source, S3Store};
 use crate::storage::scoped::TenantStore;
 use crate::tenant::source::{DirectorySource, TenantSource};
 use crate::tenant::{Registry, TenantSettings};
@@ -30,7 +29,11 @@ use crate::tenant::{Registry, TenantSettings};
 /// The store is asked for a sign of life so often until it has answered once.
 const FIRST_PING: Duration = Duration::from_secs(1);
 /// How long aborting what is left may take in the end.
-const ABORT_TIME: Duration = Duration::from_secs(4);
+const ABORT_TIME: Duration = Duration::from_secs(2);
+/// How often it is looked whether all requests have finished.
+const DRAIN_TICK: Duration = Duration::from_millis(20);
+/// Expired imports are looked for so soon after the start.
+const FIRST_SWEEP: Duration = Duration::from_mins(5);
 
 /// A server that is listening.
 pub struct App {
@@ -132,14 +135,22 @@ impl App {
         }
         tracing::info!("shutting down: requests under way may finish");
         self.served.readiness.drain();
-        stopping.cancel();
         background.cancel();
-        if tokio::time::timeout(self.config.grace, &mut serving)
+        let finish = async {
+            // Until all have finished, new ones are told that it is too late.
+            while self.served.places.available_permits() < self.config.limits.max_requests {
+                tokio::time::sleep(DRAIN_TICK).await;
+            }
+            stopping.cancel();
+            let _ = (&mut serving).await;
+        };
+        if tokio::time::timeout(self.config.grace, finish)
             .await
             .is_err()
         {
             tracing::warn!("the grace time is over: what is under way is aborted");
             self.abort.cancel();
+            stopping.cancel();
             let _ = tokio::time::timeout(ABORT_TIME, serving).await;
         }
         self.tasks.close();
@@ -175,9 +186,10 @@ impl App {
         let served = Arc::clone(&self.served);
         let every = self.config.import_ttl / 4;
         let sweep = async move {
+            tokio::time::sleep(every.min(FIRST_SWEEP)).await;
             loop {
-                tokio::time::sleep(every).await;
                 expire_imports(&served).await;
+                tokio::time::sleep(every).await;
             }
         };
         let token = stop.clone();
@@ -216,11 +228,8 @@ fn registry(config: &TenantsConfig, stores: &Arc<Stores>) -> Result<Registry<Ten
                 prefix,
                 files,
             },
-            Backend::S3 { client, .. },
-        ) => (
-            Arc::new(S3Source::new(client.clone(), bucket, prefix)),
-            files,
-        ),
+            Backend::S3 { connection, .. },
+        ) => (Arc::new(S3Source::new(connection, bucket, prefix)), files),
         (TenantsConfig::S3 { .. }, Backend::Directory { .. }) => {
             anyhow::bail!("KURA_TENANTS: tenants in S3 need KURA_STORE=s3")
         }
@@ -236,8 +245,13 @@ fn registry(config: &TenantsConfig, stores: &Arc<Stores>) -> Result<Registry<Ten
 
 /// Where objects are kept.
 enum Backend {
-    Directory { root: std::path::PathBuf },
-    S3 { client: Client, config: S3Config },
+    Directory {
+        root: std::path::PathBuf,
+    },
+    S3 {
+        connection: Connection,
+        config: S3Config,
+    },
 }
 
 impl Backend {
@@ -245,7 +259,7 @@ impl Backend {
         Ok(match config {
             StoreConfig::Directory(root) => Self::Directory { root: root.clone() },
             StoreConfig::S3(config) => Self::S3 {
-                client: s3::connect(&config.connect, metrics.clone()).await?,
+                connection: Connection::open(&config.connect, metrics.clone()).await?,
                 config: (**config).clone(),
             },
         })
@@ -301,9 +315,9 @@ impl Stores {
                     first: store,
                 }
             }
-            Backend::S3 { client, config } => {
-                let (client, tasks) = (client.clone(), self.tasks.clone());
-                let bucket = Bucket::new(client, &settings.bucket, config.options, tasks);
+            Backend::S3 { connection, config } => {
+                let tasks = self.tasks.clone();
+                let bucket = Bucket::new(connection, &settings.bucket, config.options, tasks);
                 let store = self.s3_store(&bucket, settings);
                 find_out_conditions(store.clone());
                 Opened {
@@ -325,7 +339,8 @@ impl Stores {
         )
     }
 
-    /// True when every bucket answers.
+    /// True when any bucket answers, or there is none to ask: trouble with one
+    /// tenant's bucket must not take the others out of service.
     async fn ping(&self) -> bool {
         let stores: Vec<_> = {
             let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
@@ -334,13 +349,14 @@ impl Stores {
                 .map(|opened| Arc::clone(&opened.first))
                 .collect()
         };
+        let mut answered = stores.is_empty();
         for store in stores {
-            if let Err(error) = store.ping().await {
-                tracing::warn!(?store, %error, "the store does not answer");
-                return false;
+            match store.ping().await {
+                Ok(()) => answered = true,
+                Err(error) => tracing::warn!(?store, %error, "the store does not answer"),
             }
         }
-        true
+        answered
     }
 }
 

@@ -15,6 +15,8 @@ const MAX_FILE_KEY_BYTES: usize = 768;
 const MAX_FOLDER_BYTES: usize = 255;
 /// The longest name that Linux file systems take.
 const MAX_SEGMENT_BYTES: usize = 255;
+/// What a wanted name is kept shorter by, so that any name near it fits, too.
+const ROOM_FOR_SUCCESSORS: usize = 25;
 
 /// Why a key was refused. Each text is fit for the caller to read.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -72,7 +74,8 @@ impl FileKey {
         Ok(Self(text.to_owned()))
     }
 
-    /// Joins a `disk_directory` (may be empty) and a `disk_filename`.
+    /// Joins a `disk_directory` (may be empty) and a wanted `disk_filename`,
+    /// which may have 230 bytes: it may have to grow.
     ///
     /// # Errors
     /// See [`KeyError`].
@@ -80,9 +83,16 @@ impl FileKey {
         if name.contains('/') {
             return Err(KeyError::ForbiddenCharacter);
         }
-        match directory {
+        let key = match directory {
             "" => Self::parse(name),
             _ => Self::parse(&format!("{directory}/{name}")),
+        }?;
+        let fits = name.len() <= MAX_SEGMENT_BYTES - ROOM_FOR_SUCCESSORS
+            && key.0.len() <= MAX_FILE_KEY_BYTES - ROOM_FOR_SUCCESSORS;
+        if fits {
+            Ok(key)
+        } else {
+            Err(KeyError::TooLong)
         }
     }
 

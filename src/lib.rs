@@ -12,7 +12,9 @@ pub mod storage;
 
 pub mod http;
 
-pub mod app;
 pub mod config;
-pub mod ops;
 pub mod telemetry;
+
+pub mod ops;
+
+pub mod app;

@@ -39,7 +39,9 @@ pub struct ArchiveRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct ArchiveEntry {
     /// Its key.
-    #[schema(pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$")]
+    #[schema(
+        pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$"
+    )]
     key: String,
     /// Its name in the archive. Names that occur again are numbered.
     name: String,

@@ -100,6 +100,12 @@ impl ApiError {
         Self::from(StoreError::from(PayloadError::TooLarge { limit_bytes }))
     }
 
+    /// Requests are not wanted yet, or not any more.
+    #[must_use]
+    pub fn not_ready(reason: &str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", reason)
+    }
+
     /// The tenant has as many requests under way as it may.
     #[must_use]
     pub fn tenant_busy() -> Self {
@@ -125,6 +131,17 @@ impl ApiError {
     #[must_use]
     pub fn to_json(&self, request_id: &str) -> Vec<u8> {
         self.problem.to_json(request_id)
+    }
+
+    /// There is a file where the caller wants to have put the first.
+    #[must_use]
+    pub fn key_taken() -> Self {
+        let detail = "there is a file under this key";
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "precondition_failed",
+            detail,
+        )
     }
 
     /// A condition that the caller set does not hold.

@@ -32,7 +32,9 @@ const DEFAULT_PAGE: usize = 100;
 pub struct CreateQuery {
     /// Redmine's `disk_directory`, such as `2026/11`; empty for none.
     #[serde(default)]
-    #[param(pattern = r"^((?!tmp(/|$))(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*)?$")]
+    #[param(
+        pattern = r"^((?!tmp(/|$))(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*)?$"
+    )]
     directory: String,
     /// The wanted `disk_filename`, such as `261122194501_report.pdf`.
     #[param(pattern = r"^(?!\.{1,2}$)[^/\\\x00-\x1f\x7f-\x9f]+$")]
@@ -145,9 +147,7 @@ pub(super) async fn put(
         .put_file(&key, mode, headers, payload)
         .await;
     let stored = stored.map_err(|error| match (mode, ApiError::from(error)) {
-        (PutMode::CreateOnly, error) if error.is_already_exists() => {
-            ApiError::precondition_failed()
-        }
+        (PutMode::CreateOnly, error) if error.is_already_exists() => ApiError::key_taken(),
         (_, error) => error,
     })?;
     Ok(Created::new(&stored, content_type))
@@ -239,7 +239,9 @@ pub(super) async fn delete(
 pub struct ListQuery {
     /// What their keys begin with.
     #[serde(default)]
-    #[param(pattern = r"^((?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*/?)?$")]
+    #[param(
+        pattern = r"^((?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*/?)?$"
+    )]
     prefix: String,
     /// The `next` of the page before.
     cursor: Option<String>,
@@ -335,10 +337,14 @@ fn parse_cursor(cursor: &str) -> Result<FileKey, ApiError> {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct Move {
     /// The key it has.
-    #[schema(pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$")]
+    #[schema(
+        pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$"
+    )]
     from: String,
     /// The key it is to have.
-    #[schema(pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$")]
+    #[schema(
+        pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$"
+    )]
     to: String,
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, HeaderName};
 
 use super::Served;
@@ -38,10 +37,16 @@ impl Readiness {
         self.draining.store(true, Ordering::Relaxed);
     }
 
+    /// True when the server is shutting down.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Why requests are not wanted, if they are not.
     #[must_use]
     pub fn objection(&self) -> Option<&'static str> {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.is_draining() {
             Some("shutting down")
         } else if !self.answered_once.load(Ordering::Relaxed) {
             Some("the store has not answered yet")
@@ -71,11 +76,7 @@ pub(super) async fn ready(State(served): State<Arc<Served>>) -> Result<&'static 
     let not_loaded = (!served.tenants.is_loaded()).then_some("the tenants are not loaded yet");
     match not_loaded.or_else(|| served.readiness.objection()) {
         None => Ok("ready\n"),
-        Some(reason) => Err(ApiError::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not_ready",
-            reason,
-        )),
+        Some(reason) => Err(ApiError::not_ready(reason)),
     }
 }
 

@@ -23,6 +23,7 @@ use super::error::{ApiError, Problem};
 use super::pace::{Pace, TooSlow};
 use super::{Served, ServedTenant};
 use crate::metrics::{Metrics, RejectionLabels, RequestLabels, RouteLabels};
+use crate::storage::PayloadError;
 use crate::storage::names::nonce;
 use crate::tenant::{State as TenantState, TenantId};
 
@@ -100,8 +101,14 @@ fn authenticate(served: &Served, headers: &HeaderMap) -> Result<Arc<ServedTenant
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
     let id = token.and_then(|token| served.secrets.verify(token));
-    let tenant = id.and_then(|id| served.tenants.get(&id));
-    let tenant = tenant.ok_or_else(ApiError::unauthorized)?;
+    let id = id.ok_or_else(ApiError::unauthorized)?;
+    if served.readiness.is_draining() {
+        return Err(PayloadError::ShuttingDown.into());
+    }
+    if !served.tenants.is_loaded() {
+        return Err(ApiError::not_ready("the tenants are not loaded yet"));
+    }
+    let tenant = served.tenants.get(&id).ok_or_else(ApiError::unauthorized)?;
     match tenant.settings.state {
         TenantState::Active => Ok(tenant),
         TenantState::Suspended => Err(ApiError::suspended()),
@@ -116,10 +123,10 @@ fn take_places(served: &Served, tenant: &ServedTenant) -> Result<Places, ApiErro
         served.metrics.rejections.get_or_create(&labels).inc();
         error
     };
-    let own = Arc::clone(&tenant.inner.places).try_acquire_owned();
-    let own = own.map_err(|_| rejected("tenant_busy", ApiError::tenant_busy()))?;
     let all = Arc::clone(&served.places).try_acquire_owned();
     let all = all.map_err(|_| rejected("overloaded", ApiError::overloaded()))?;
+    let own = Arc::clone(&tenant.inner.places).try_acquire_owned();
+    let own = own.map_err(|_| rejected("tenant_busy", ApiError::tenant_busy()))?;
     Ok((own, all))
 }
 

@@ -26,7 +26,10 @@ pub struct PresentationQuery {
     filename: Option<String>,
     /// The media type.
     #[serde(rename = "type")]
-    #[param(rename = "type", pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$")]
+    #[param(
+        rename = "type",
+        pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$"
+    )]
     content_type: Option<String>,
 }
 

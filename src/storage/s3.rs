@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-pub use self::client::{ConnectError, ConnectOptions, StaticKey, connect};
+pub use self::client::{ConnectError, ConnectOptions, Connection, StaticKey};
 use self::conditions::Conditions;
 pub use self::tenant_files::S3Source;
 use super::names::Names;
@@ -91,9 +91,14 @@ impl Bucket {
     /// Work that outlives its request, such as aborting an upload whose
     /// sender has gone, is tracked by `tasks`.
     #[must_use]
-    pub fn new(client: Client, name: &str, options: S3Options, tasks: TaskTracker) -> Arc<Self> {
+    pub fn new(
+        connection: &Connection,
+        name: &str,
+        options: S3Options,
+        tasks: TaskTracker,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            client,
+            client: connection.client(),
             name: name.to_owned(),
             options,
             conditions: OnceCell::new(),
@@ -166,7 +171,12 @@ impl BlobStore for S3Store {
     }
 
     async fn copy(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
-        self.copy_object(from, to).await
+        self.copy_object(from, to).await.map(|_| ())
+    }
+
+    async fn rename(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
+        let copied_etag = self.copy_object(from, to).await?;
+        self.delete_unchanged(from, &copied_etag).await
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {

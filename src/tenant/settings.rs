@@ -115,6 +115,16 @@ pub fn parse(
     })
 }
 
+/// Whether a bucket can have this name. It is a directory's in a directory
+/// store, so that this is a matter of safety, too.
+#[must_use]
+pub fn is_bucket(name: &str) -> bool {
+    let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
+    name.len() <= MAX_BUCKET_BYTES
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(allowed)
+}
+
 /// The settings as texts, on their way to their meaning.
 struct Values(yaml::Texts);
 
@@ -135,11 +145,7 @@ impl Values {
     fn bucket(&self, default: Option<&str>) -> Result<String, SettingsError> {
         let bucket = self.text(BUCKET).or(default);
         let bucket = bucket.ok_or_else(|| self.error(BUCKET, Problem::Missing))?;
-        let allowed = |c: u8| c.is_ascii_alphanumeric() || b"._-".contains(&c);
-        let valid = bucket.len() <= MAX_BUCKET_BYTES
-            && bucket.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && bucket.bytes().all(allowed);
-        valid
+        is_bucket(bucket)
             .then(|| bucket.to_owned())
             .ok_or_else(|| self.error(BUCKET, Problem::InvalidBucket))
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kura::budget::Budget;
 use kura::key::Layout;
 use kura::metrics::Metrics;
-use kura::storage::s3::{Bucket, ConnectOptions, S3Options, S3Store, connect};
+use kura::storage::s3::{Bucket, ConnectOptions, Connection, S3Options, S3Store};
 use kura::storage::{contract, model};
 use tokio_util::task::TaskTracker;
 
@@ -23,8 +23,8 @@ const SEAWEEDFS_CANNOT: &[&str] = &[
 const MEMORY_BYTES: usize = 256 << 20;
 
 async fn store(connection: &ConnectOptions, bucket: &str, options: S3Options) -> Arc<S3Store> {
-    let client = connect(connection, Metrics::default()).await.unwrap();
-    let bucket = Bucket::new(client, bucket, options, TaskTracker::new());
+    let opened = Connection::open(connection, Metrics::default()).await;
+    let bucket = Bucket::new(&opened.unwrap(), bucket, options, TaskTracker::new());
     let budget = Budget::new(MEMORY_BYTES, MEMORY_BYTES, Duration::from_secs(30));
     Arc::new(S3Store::new(bucket, layout(), budget.share()))
 }

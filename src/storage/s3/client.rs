@@ -74,13 +74,28 @@ pub enum ConnectError {
     NoRegion,
 }
 
-/// Makes a client whose credentials come from the SDK's default chain, and
-/// loads them, so that the first request need not wait.
-///
-/// # Errors
-/// See [`ConnectError`]. Credentials that cannot be had now are logged and
-/// tried again with each request.
-pub async fn connect(options: &ConnectOptions, metrics: Metrics) -> Result<Client, ConnectError> {
+/// A way to an S3 server, for any number of buckets.
+#[derive(Clone, Debug)]
+pub struct Connection(Client);
+
+impl Connection {
+    /// Makes a client whose credentials come from the SDK's default chain, and
+    /// loads them, so that the first request need not wait.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]. Credentials that cannot be had now are logged and
+    /// tried again with each request.
+    pub async fn open(options: &ConnectOptions, metrics: Metrics) -> Result<Self, ConnectError> {
+        connect(options, metrics).await.map(Self)
+    }
+
+    /// The SDK's client.
+    pub(super) fn client(&self) -> Client {
+        self.0.clone()
+    }
+}
+
+async fn connect(options: &ConnectOptions, metrics: Metrics) -> Result<Client, ConnectError> {
     let http_client = http_client(options)?;
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .http_client(http_client)

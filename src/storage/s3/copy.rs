@@ -27,11 +27,12 @@ const IN_COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 impl S3Store {
+    /// Copies to a key that must be free, and returns the `ETag` of the source.
     pub(super) async fn copy_object(
         &self,
         from: &StoreKey,
         to: &StoreKey,
-    ) -> Result<(), StoreError> {
+    ) -> Result<String, StoreError> {
         let source = self.describe(from).await?;
         let claim = match self.conditions().await? {
             Conditions::Honoured => Some(self.claim(to).await?),
@@ -41,7 +42,7 @@ impl S3Store {
             }
         };
         let copied = if source.size_bytes > self.bucket.options.max_single_copy_bytes {
-            self.copy_in_ranges(from, to, &source).await
+            self.copy_in_ranges(from, to, &source, claim.as_ref()).await
         } else {
             self.copy_at_once(from, to, &source, claim.as_ref()).await
         };
@@ -51,7 +52,21 @@ impl S3Store {
         match copied {
             // The target is held by the claim: it is the source that changed.
             Err(StoreError::PreconditionFailed | StoreError::NotFound) => Err(StoreError::NotFound),
-            copied => copied,
+            copied => copied.map(|()| source.etag),
+        }
+    }
+
+    /// Deletes an object that has been copied, unless it has changed since.
+    pub(super) async fn delete_unchanged(
+        &self,
+        key: &StoreKey,
+        etag: &str,
+    ) -> Result<(), StoreError> {
+        let delete = self.bucket.client.delete_object();
+        let delete = delete.bucket(&self.bucket.name).key(key.as_str());
+        match delete.if_match(etag).send().await.map_err(error::meaning) {
+            Ok(_) | Err(StoreError::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -81,6 +96,7 @@ impl S3Store {
         from: &StoreKey,
         to: &StoreKey,
         source: &ObjectInfo,
+        claim: Option<&Claim>,
     ) -> Result<(), StoreError> {
         let create = self.bucket.client.create_multipart_upload();
         let created = create
@@ -97,7 +113,7 @@ impl S3Store {
             .await
             .map_err(error::meaning)?;
         let upload_id = created.upload_id.unwrap_or_default();
-        let copied = self.copy_ranges(from, to, source, &upload_id).await;
+        let copied = self.copy_ranges(from, to, source, &upload_id, claim).await;
         if copied.is_err() {
             let abort = self.bucket.client.abort_multipart_upload();
             let abort = abort.bucket(&self.bucket.name).key(to.as_str());
@@ -119,6 +135,7 @@ impl S3Store {
         to: &StoreKey,
         source: &ObjectInfo,
         upload_id: &str,
+        claim: Option<&Claim>,
     ) -> Result<(), StoreError> {
         let range_bytes = RANGE_BYTES.min(self.bucket.options.max_single_copy_bytes);
         let mut parts = CompletedMultipartUpload::builder();
@@ -152,6 +169,7 @@ impl S3Store {
             .key(to.as_str())
             .upload_id(upload_id)
             .multipart_upload(parts.build())
+            .set_if_match(claim.map(|claim| claim.etag.clone()))
             .send()
             .await
             .map_err(error::meaning)?;

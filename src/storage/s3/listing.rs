@@ -14,15 +14,29 @@ const MAX_BATCH: usize = 1000;
 const PARALLEL_HEADS: usize = 16;
 
 impl S3Store {
-    /// One page; claims are left out.
+    /// One page; claims are left out. It is empty only at the end.
     pub(super) async fn list_objects(
         &self,
         prefix: &str,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let page = self.list_all_objects(prefix, after, limit).await?;
-        let entries = stream::iter(page.entries)
+        let mut after = after.map(str::to_owned);
+        loop {
+            let page = self
+                .list_all_objects(prefix, after.as_deref(), limit)
+                .await?;
+            after = page.entries.last().map(|entry| entry.key.clone());
+            let entries = self.without_claims(page.entries).await?;
+            if !entries.is_empty() || !page.more || after.is_none() {
+                let more = page.more;
+                return Ok(Page { entries, more });
+            }
+        }
+    }
+
+    async fn without_claims(&self, entries: Vec<Entry>) -> Result<Vec<Entry>, StoreError> {
+        stream::iter(entries)
             .map(|entry| async {
                 let keep = entry.size_bytes != claim::SIZE_BYTES || !self.is_claim(&entry).await?;
                 Ok::<_, StoreError>(keep.then_some(entry))
@@ -30,11 +44,7 @@ impl S3Store {
             .buffered(PARALLEL_HEADS)
             .try_filter_map(|entry| async { Ok(entry) })
             .try_collect()
-            .await?;
-        Ok(Page {
-            entries,
-            more: page.more,
-        })
+            .await
     }
 
     async fn list_all_objects(

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 
-use super::error;
+use super::{Connection, error};
 use crate::storage::StoreError;
 use crate::tenant::settings::MAX_FILE_BYTES;
 use crate::tenant::source::{Listed, SourceError, TenantSource};
@@ -19,9 +19,9 @@ pub struct S3Source {
 impl S3Source {
     /// `prefix` is empty or ends with a slash.
     #[must_use]
-    pub fn new(client: Client, bucket: &str, prefix: &str) -> Self {
+    pub fn new(connection: &Connection, bucket: &str, prefix: &str) -> Self {
         Self {
-            client,
+            client: connection.client(),
             bucket: bucket.to_owned(),
             prefix: prefix.to_owned(),
         }

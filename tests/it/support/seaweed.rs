@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use kura::metrics::Metrics;
-use kura::storage::s3::{ConnectOptions, StaticKey, connect};
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use kura::storage::s3::{ConnectOptions, StaticKey};
 use tempfile::TempDir;
 
 /// A running SeaweedFS. It ends when this process does: the shell that has
@@ -84,9 +84,15 @@ impl Seaweed {
 
     /// Makes a bucket, waiting for the server to be up.
     pub async fn bucket(&self, name: &str) {
-        let client = connect(&self.connect_options(), Metrics::default())
-            .await
-            .unwrap();
+        let key = static_key();
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.endpoint)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new(key.id, key.secret, None, None, "test"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .force_path_style(true);
+        let client = aws_sdk_s3::Client::from_conf(config.build());
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             match client.create_bucket().bucket(name).send().await {
