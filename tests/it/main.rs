@@ -2,8 +2,10 @@
 //! servers: one binary, one file per behaviour.
 
 #![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
     unreachable_pub,
-    reason = "what is public in a module of this binary is so for its other modules"
+    reason = "helpers of tests may fail them, and are public for other modules of this binary"
 )]
 
 mod support;
