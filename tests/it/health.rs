@@ -90,13 +90,13 @@ async fn upload_under_way_is_finished_before_the_end() {
         let metrics = stand.app.served.metrics.clone();
         eventually("it is begun", || metrics.received_bytes.get() > 0).await;
         let Stand { mut app, server } = stand;
-        let served = std::sync::Arc::clone(&app.served);
+        let shared = std::sync::Arc::clone(&app.served);
         // What is stored is looked at when the application is gone.
         let root = std::mem::replace(&mut app.root, tempfile::tempdir().unwrap());
         let object = root.path().join("files/objects/user001/a.bin");
         let finish = async {
             eventually("it drains", || {
-                served.readiness.objection() == Some("shutting down")
+                shared.readiness.objection() == Some("shutting down")
             })
             .await;
             stream.write_all(second).await.unwrap();

@@ -21,12 +21,11 @@ async fn send(app: &TestApp, method: Method, body: &'static str) -> Response {
 /// Makes the import look as if it had been stored so long ago.
 fn age(stand: &Stand, age: Duration) {
     let modified = SystemTime::now() - age;
-    match &stand.server {
-        Some(server) => server.set_modified(BUCKET, FULL_KEY, modified),
-        None => {
-            let file = File::options().write(true).open(stand.path(FULL_KEY));
-            file.unwrap().set_modified(modified).unwrap();
-        }
+    if let Some(server) = &stand.server {
+        server.set_modified(BUCKET, FULL_KEY, modified);
+    } else {
+        let file = File::options().write(true).open(stand.path(FULL_KEY));
+        file.unwrap().set_modified(modified).unwrap();
     }
 }
 
@@ -95,7 +94,7 @@ async fn expired_imports_are_swept_away_and_files_are_not() {
         let put = stand.app.request(Method::PUT, "/v1/files/a.txt").body("x");
         assert_eq!(put.send().await.unwrap().status(), 201);
         assert_eq!(send(&stand.app, Method::PUT, "old").await.status(), 201);
-        age(&stand, Duration::from_secs(60));
+        age(&stand, Duration::from_mins(1));
         eventually("swept", || stand.keys() == ["user001/a.txt"]).await;
         let metrics = &stand.app.served.metrics;
         eventually("counted", || metrics.expired_imports.get() == 1).await;

@@ -1,5 +1,5 @@
 //! What the tests stand on: a running Kura, an S3 server inside this process,
-//! and SeaweedFS.
+//! and `SeaweedFS`.
 
 pub mod app;
 pub mod bench;

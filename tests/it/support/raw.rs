@@ -67,7 +67,7 @@ impl TestApp {
             "{method} {target} HTTP/1.1\r\nHost: kura\r\nAuthorization: Bearer {token}\r\n"
         );
         for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            head = head + name + ": " + value + "\r\n";
         }
         head + "\r\n"
     }
