@@ -24,7 +24,8 @@ fn every_error_is_reported_at_once_and_no_value_is_shown() {
         ("KURA_PARALLEL_PARTS", "four"),
         ("KURA_MAX_REQUESTS", "0"),
         ("KURA_TENANT", "no/slash"),
-        ("KURA_TENANTS", "ldap"),
+        ("KURA_LOG_FORMAT", "xml"),
+        ("S3_BUCKET_NAME", "../../elsewhere"),
     ]);
     let errors = values.config().unwrap_err();
     let text = errors.to_string();
@@ -33,7 +34,8 @@ fn every_error_is_reported_at_once_and_no_value_is_shown() {
         "KURA_SECRET",
         "KURA_MAX_REQUESTS",
         "KURA_TENANT:",
-        "KURA_TENANTS",
+        "S3_BUCKET_NAME",
+        "KURA_LOG_FORMAT",
     ] {
         assert!(text.contains(name), "{name} is missing in {text}");
     }

@@ -62,7 +62,7 @@ struct Found {
     post, path = "/v1/archives", tag = "archives",
     request_body = ArchiveRequest,
     responses(
-        (status = 200, description = "The archive", body = Vec<u8>, content_type = "application/zip"),
+        (status = 200, description = "The archive", content_type = "application/zip"),
         (status = "4XX", description = "Refused: 404 when a file is not there", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "Failed", body = ProblemBody, content_type = "application/problem+json"),
     ),

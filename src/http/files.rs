@@ -80,11 +80,11 @@ impl Created {
     post, path = "/v1/files", tag = "files",
     params(
         CreateQuery,
-        ("X-Kura-Filename" = Option<String>, Header, description = "The original file name, percent-encoded UTF-8", pattern = "^([A-Za-z0-9_.~-]|%[0-7][0-9A-Fa-f])+$"),
+        ("X-Kura-Filename" = Option<String>, Header, description = "The original file name, percent-encoded UTF-8", pattern = "^[ -~]+$"),
         ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex", pattern = "^[0-9a-fA-F]{64}$"),
         ("X-Kura-Size" = Option<u64>, Header, description = "The size that the body must have, in bytes"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(description = "The bytes", content_type = "application/octet-stream"),
     responses(
         (status = 201, description = "Stored", body = Created),
         (status = "4XX", description = "Refused; nothing is stored", body = ProblemBody, content_type = "application/problem+json"),
@@ -118,11 +118,11 @@ pub(super) async fn create(
     params(
         ("key" = String, Path, description = "The file's key; it may have slashes. Segments have 1 to 255 bytes, all of it 768; none is `.` or `..`, and `tmp/` is reserved", pattern = r"^(?!tmp/)(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/(?!\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+)*$"),
         ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is none", pattern = r"^\*$"),
-        ("X-Kura-Filename" = Option<String>, Header, description = "The original file name, percent-encoded UTF-8", pattern = "^([A-Za-z0-9_.~-]|%[0-7][0-9A-Fa-f])+$"),
+        ("X-Kura-Filename" = Option<String>, Header, description = "The original file name, percent-encoded UTF-8", pattern = "^[ -~]+$"),
         ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex", pattern = "^[0-9a-fA-F]{64}$"),
         ("X-Kura-Size" = Option<u64>, Header, description = "The size that the body must have, in bytes"),
     ),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    request_body(description = "The bytes", content_type = "application/octet-stream"),
     responses(
         (status = 201, description = "Stored", body = Created),
         (status = "4XX", description = "Refused; nothing is stored", body = ProblemBody, content_type = "application/problem+json"),
@@ -173,8 +173,8 @@ fn put_mode(headers: &HeaderMap) -> Result<PutMode, ApiError> {
         ("Range" = Option<String>, Header, description = "One range of bytes"),
     ),
     responses(
-        (status = 200, description = "The file", body = Vec<u8>, content_type = "*/*"),
-        (status = 206, description = "The range of it", body = Vec<u8>, content_type = "*/*"),
+        (status = 200, description = "The file", content_type = "*/*"),
+        (status = 206, description = "The range of it", content_type = "*/*"),
         (status = 304, description = "The caller has it already"),
         (status = "4XX", description = "Refused", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "Failed", body = ProblemBody, content_type = "application/problem+json"),

@@ -81,7 +81,7 @@ pub(super) async fn ready(State(served): State<Arc<Served>>) -> Result<&'static 
 }
 
 /// The metrics, for Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "OpenMetrics text", body = String)))]
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(
     State(served): State<Arc<Served>>,
 ) -> ([(HeaderName, &'static str); 1], String) {

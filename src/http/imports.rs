@@ -35,7 +35,7 @@ pub struct ImportStored {
         ("X-Kura-Digest" = Option<String>, Header, description = "The SHA-256 that the body must have, in hex", pattern = "^[0-9a-fA-F]{64}$"),
         ("X-Kura-Size" = Option<u64>, Header, description = "The size that the body must have, in bytes"),
     ),
-    request_body(content = Vec<u8>, content_type = "text/csv"),
+    request_body(description = "The bytes", content_type = "text/csv"),
     responses(
         (status = 201, description = "Stored", body = ImportStored),
         (status = "4XX", description = "Refused; nothing is stored", body = ProblemBody, content_type = "application/problem+json"),
@@ -70,8 +70,8 @@ pub(super) async fn put(
         ("Range" = Option<String>, Header, description = "One range of bytes"),
     ),
     responses(
-        (status = 200, description = "The import", body = Vec<u8>, content_type = "*/*"),
-        (status = 206, description = "The range of it", body = Vec<u8>, content_type = "*/*"),
+        (status = 200, description = "The import", content_type = "*/*"),
+        (status = 206, description = "The range of it", content_type = "*/*"),
         (status = 304, description = "The caller has it already"),
         (status = "4XX", description = "Refused; 404 also when it has expired", body = ProblemBody, content_type = "application/problem+json"),
         (status = "5XX", description = "Failed", body = ProblemBody, content_type = "application/problem+json"),
