@@ -140,6 +140,16 @@ impl S3Store {
     pub async fn find_out_conditions(&self) -> Result<(), StoreError> {
         self.conditions().await.map(|_| ())
     }
+
+    /// Lets work go on to its end also when the caller is dropped.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let task = self.bucket.tasks.spawn(work.in_current_span());
+        let result = task.await;
+        result.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+    }
 }
 
 #[async_trait]
@@ -151,10 +161,9 @@ impl BlobStore for S3Store {
         let abandoned = CancellationToken::new();
         let abandon_on_drop = abandoned.clone().drop_guard();
         let upload = async move { store.upload(request, payload, abandoned).await };
-        let task = self.bucket.tasks.spawn(upload.in_current_span());
-        let result = task.await;
+        let stored = self.to_its_end(upload).await;
         abandon_on_drop.disarm();
-        result.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+        stored
     }
 
     async fn get(&self, key: &StoreKey, options: GetOptions) -> Result<Object, StoreError> {
@@ -165,8 +174,21 @@ impl BlobStore for S3Store {
         self.describe(key).await
     }
 
+    /// A task of its own, as an upload is: cut short it would leave its claim
+    /// behind.
     async fn copy(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
-        self.copy_object(from, to).await
+        let (store, from, to) = (self.clone(), from.clone(), to.clone());
+        self.to_its_end(async move { store.copy_object(&from, &to).await })
+            .await
+    }
+
+    async fn rename(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
+        let (store, from, to) = (self.clone(), from.clone(), to.clone());
+        self.to_its_end(async move {
+            store.copy_object(&from, &to).await?;
+            store.delete(&from).await
+        })
+        .await
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod faults_other;
 mod faults_upload;
 mod requests;
 mod smoke;
