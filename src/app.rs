@@ -62,6 +62,7 @@ impl App {
             backend,
             budget: Arc::clone(&budget),
             tasks: tasks.clone(),
+            abort: abort.clone(),
             import_ttl: config.import_ttl,
             max_tenant_requests: limits.max_tenant_requests,
             opened: Mutex::default(),
@@ -258,6 +259,7 @@ struct Stores {
     backend: Backend,
     budget: Arc<Budget>,
     tasks: TaskTracker,
+    abort: CancellationToken,
     import_ttl: Duration,
     max_tenant_requests: usize,
     opened: Mutex<HashMap<String, Opened>>,
@@ -304,7 +306,8 @@ impl Stores {
             }
             Backend::S3 { client, config } => {
                 let (client, tasks) = (client.clone(), self.tasks.clone());
-                let bucket = Bucket::new(client, &settings.bucket, config.options, tasks);
+                let stop = self.abort.clone();
+                let bucket = Bucket::new(client, &settings.bucket, config.options, tasks, stop);
                 let store = self.s3_store(&bucket, settings);
                 find_out_conditions(store.clone());
                 Opened {

@@ -85,13 +85,21 @@ pub struct Bucket {
     seen: OnceCell<()>,
     names: Names,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Bucket {
     /// Work that outlives its request, such as aborting an upload whose
-    /// sender has gone, is tracked by `tasks`.
+    /// sender has gone, is tracked by `tasks`. When `stop` is cancelled large
+    /// uploads are aborted, whatever they wait for.
     #[must_use]
-    pub fn new(client: Client, name: &str, options: S3Options, tasks: TaskTracker) -> Arc<Self> {
+    pub fn new(
+        client: Client,
+        name: &str,
+        options: S3Options,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new(Self {
             client,
             name: name.to_owned(),
@@ -100,6 +108,7 @@ impl Bucket {
             seen: OnceCell::new(),
             names: Names::default(),
             tasks,
+            stop,
         })
     }
 }

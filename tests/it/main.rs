@@ -3,6 +3,7 @@
 
 mod support;
 
+mod faults_clients;
 mod faults_download;
 mod faults_other;
 mod faults_upload;

@@ -10,6 +10,7 @@ use kura::key::Layout;
 use kura::metrics::Metrics;
 use kura::storage::s3::{Bucket, ConnectOptions, S3Options, S3Store, connect};
 use kura::storage::{contract, model};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::support::s3_server::S3Server;
@@ -24,7 +25,13 @@ const MEMORY_BYTES: usize = 256 << 20;
 
 async fn store(connection: &ConnectOptions, bucket: &str, options: S3Options) -> Arc<S3Store> {
     let client = connect(connection, Metrics::default()).await.unwrap();
-    let bucket = Bucket::new(client, bucket, options, TaskTracker::new());
+    let bucket = Bucket::new(
+        client,
+        bucket,
+        options,
+        TaskTracker::new(),
+        CancellationToken::new(),
+    );
     let budget = Budget::new(MEMORY_BYTES, MEMORY_BYTES, Duration::from_secs(30));
     Arc::new(S3Store::new(bucket, layout(), budget.share()))
 }

@@ -19,7 +19,7 @@ use super::{S3Store, error};
 use crate::key::StoreKey;
 use crate::storage::names::nonce;
 use crate::storage::parts::{Part, PartReader, Summary};
-use crate::storage::{PutMode, PutRequest, StoreError, Stored, stored_name};
+use crate::storage::{PayloadError, PutMode, PutRequest, StoreError, Stored, stored_name};
 
 /// An upload that has been begun.
 pub(super) struct Multipart {
@@ -167,9 +167,13 @@ impl S3Store {
         mut parts: PartReader,
     ) -> Result<Summary, StoreError> {
         let mut sending = JoinSet::new();
-        let sent = self
-            .send_in_parallel(upload, first, &mut parts, &mut sending)
-            .await;
+        let abandoned = parts.abandoned();
+        // The payload ends with these, too, but S3 may be what is waited for.
+        let sent = tokio::select! {
+            sent = self.send_in_parallel(upload, first, &mut parts, &mut sending) => sent,
+            () = abandoned.cancelled() => Err(PayloadError::Interrupted.into()),
+            () = self.bucket.stop.cancelled() => Err(PayloadError::ShuttingDown.into()),
+        };
         sending.shutdown().await;
         let completed = sent?;
         let summary = parts.summary();
@@ -274,8 +278,12 @@ impl S3Store {
         upload: &Multipart,
         complete: CompleteMultipartUploadFluentBuilder,
     ) -> Result<(), StoreError> {
-        let Err(failure) = complete.send().await else {
-            return Ok(());
+        let failure = tokio::select! {
+            completed = complete.send() => match completed {
+                Ok(_) => return Ok(()),
+                Err(failure) => Some(failure),
+            },
+            () = self.bucket.stop.cancelled() => None,
         };
         // An earlier try may have succeeded: then the upload is no longer
         // known, the claim is gone, or the answer was lost for good.
@@ -283,6 +291,9 @@ impl S3Store {
         if let Ok(Some(_)) = own {
             return Ok(());
         }
+        let Some(failure) = failure else {
+            return Err(PayloadError::ShuttingDown.into());
+        };
         let conflict = error::is_conflict(&failure) || error::is_no_such_upload(&failure);
         let code = failure.code().unwrap_or("-").to_owned();
         match error::meaning(failure) {
