@@ -65,6 +65,7 @@ impl App {
             backend,
             budget: Arc::clone(&budget),
             tasks: tasks.clone(),
+            abort: abort.clone(),
             import_ttl: config.import_ttl,
             max_tenant_requests: limits.max_tenant_requests,
             opened: Mutex::default(),
@@ -271,6 +272,7 @@ struct Stores {
     backend: Backend,
     budget: Arc<Budget>,
     tasks: TaskTracker,
+    abort: CancellationToken,
     import_ttl: Duration,
     max_tenant_requests: usize,
     opened: Mutex<HashMap<String, Opened>>,
@@ -316,8 +318,8 @@ impl Stores {
                 }
             }
             Backend::S3 { connection, config } => {
-                let tasks = self.tasks.clone();
-                let bucket = Bucket::new(connection, &settings.bucket, config.options, tasks);
+                let (tasks, stop) = (self.tasks.clone(), self.abort.clone());
+                let bucket = Bucket::new(connection, &settings.bucket, config.options, tasks, stop);
                 let store = self.s3_store(&bucket, settings);
                 find_out_conditions(store.clone());
                 Opened {

@@ -106,6 +106,12 @@ impl PartReader {
         }
     }
 
+    /// Cancelled when nobody waits for the payload to be stored any more.
+    #[must_use]
+    pub fn abandoned(&self) -> CancellationToken {
+        self.abandoned.clone()
+    }
+
     fn wanted_bytes(&self) -> usize {
         let left = self
             .payload

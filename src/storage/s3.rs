@@ -85,17 +85,20 @@ pub struct Bucket {
     seen: OnceCell<()>,
     names: Names,
     tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Bucket {
     /// Work that outlives its request, such as aborting an upload whose
-    /// sender has gone, is tracked by `tasks`.
+    /// sender has gone, is tracked by `tasks`. When `stop` is cancelled large
+    /// uploads are aborted, whatever they wait for.
     #[must_use]
     pub fn new(
         connection: &Connection,
         name: &str,
         options: S3Options,
         tasks: TaskTracker,
+        stop: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             client: connection.client(),
@@ -105,6 +108,7 @@ impl Bucket {
             seen: OnceCell::new(),
             names: Names::default(),
             tasks,
+            stop,
         })
     }
 }
@@ -145,6 +149,16 @@ impl S3Store {
     pub async fn find_out_conditions(&self) -> Result<(), StoreError> {
         self.conditions().await.map(|_| ())
     }
+
+    /// Lets work go on to its end also when the caller is dropped.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let task = self.bucket.tasks.spawn(work.in_current_span());
+        let result = task.await;
+        result.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+    }
 }
 
 #[async_trait]
@@ -156,10 +170,9 @@ impl BlobStore for S3Store {
         let abandoned = CancellationToken::new();
         let abandon_on_drop = abandoned.clone().drop_guard();
         let upload = async move { store.upload(request, payload, abandoned).await };
-        let task = self.bucket.tasks.spawn(upload.in_current_span());
-        let result = task.await;
+        let stored = self.to_its_end(upload).await;
         abandon_on_drop.disarm();
-        result.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string())))
+        stored
     }
 
     async fn get(&self, key: &StoreKey, options: GetOptions) -> Result<Object, StoreError> {
@@ -170,13 +183,21 @@ impl BlobStore for S3Store {
         self.describe(key).await
     }
 
+    /// A task of its own, as an upload is: cut short it would leave its claim
+    /// behind.
     async fn copy(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
-        self.copy_object(from, to).await.map(|_| ())
+        let (store, from, to) = (self.clone(), from.clone(), to.clone());
+        self.to_its_end(async move { store.copy_object(&from, &to).await.map(|_| ()) })
+            .await
     }
 
     async fn rename(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
-        let copied_etag = self.copy_object(from, to).await?;
-        self.delete_unchanged(from, &copied_etag).await
+        let (store, from, to) = (self.clone(), from.clone(), to.clone());
+        self.to_its_end(async move {
+            let copied_etag = store.copy_object(&from, &to).await?;
+            store.delete_unchanged(&from, &copied_etag).await
+        })
+        .await
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ use kura::key::Layout;
 use kura::metrics::Metrics;
 use kura::storage::s3::{Bucket, ConnectOptions, Connection, S3Options, S3Store};
 use kura::storage::{contract, model};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::support::s3_server::S3Server;
@@ -24,7 +25,8 @@ const MEMORY_BYTES: usize = 256 << 20;
 
 async fn store(connection: &ConnectOptions, bucket: &str, options: S3Options) -> Arc<S3Store> {
     let opened = Connection::open(connection, Metrics::default()).await;
-    let bucket = Bucket::new(&opened.unwrap(), bucket, options, TaskTracker::new());
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let bucket = Bucket::new(&opened.unwrap(), bucket, options, tasks, stop);
     let budget = Budget::new(MEMORY_BYTES, MEMORY_BYTES, Duration::from_secs(30));
     Arc::new(S3Store::new(bucket, layout(), budget.share()))
 }

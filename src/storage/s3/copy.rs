@@ -9,9 +9,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::claim::Claim;
 use super::conditions::Conditions;
-use super::put::DIGEST;
+use super::multipart::Multipart;
+use super::observe::Attempts;
+use super::put::{DIGEST, NONCE};
 use super::{S3Store, error};
 use crate::key::StoreKey;
+use crate::storage::names::nonce;
 use crate::storage::{ObjectInfo, StoreError, stored_name};
 
 /// The ranges by which an object too large for one request is copied.
@@ -50,8 +53,9 @@ impl S3Store {
             self.release(claim).await;
         }
         match copied {
-            // The target is held by the claim: it is the source that changed.
-            Err(StoreError::PreconditionFailed | StoreError::NotFound) => Err(StoreError::NotFound),
+            Err(StoreError::PreconditionFailed | StoreError::NotFound) => {
+                Err(self.what_changed(from, &source).await)
+            }
             copied => copied.map(|()| source.etag),
         }
     }
@@ -70,6 +74,16 @@ impl S3Store {
         }
     }
 
+    /// A condition did not hold: somebody has changed the source or, heedless
+    /// of the claim, the target.
+    async fn what_changed(&self, from: &StoreKey, source: &ObjectInfo) -> StoreError {
+        match self.describe(from).await {
+            Ok(now) if now.etag == source.etag => StoreError::AlreadyExists,
+            Ok(_) => StoreError::NotFound,
+            Err(error) => error,
+        }
+    }
+
     async fn copy_at_once(
         &self,
         from: &StoreKey,
@@ -77,18 +91,40 @@ impl S3Store {
         source: &ObjectInfo,
         claim: Option<&Claim>,
     ) -> Result<(), StoreError> {
+        let attempts = Attempts::default();
         let copy = self.bucket.client.copy_object();
-        copy.bucket(&self.bucket.name)
+        let copied = copy
+            .bucket(&self.bucket.name)
             .key(to.as_str())
             .copy_source(self.copy_source(from))
             .copy_source_if_match(&source.etag)
             .set_if_match(claim.map(|claim| claim.etag.clone()))
             .customize()
             .config_override(patient())
+            .interceptor(attempts.clone())
             .send()
-            .await
-            .map_err(error::meaning)?;
-        Ok(())
+            .await;
+        match copied.map_err(error::meaning) {
+            // The claim is gone because an earlier try has filled the name.
+            Err(_) if attempts.may_have_succeeded() && self.are_copies(from, to).await => Ok(()),
+            copied => copied.map(|_| ()),
+        }
+    }
+
+    /// True when one object is a copy of the other: all that a copy keeps is
+    /// the same, the nonce that every upload of ours has among it.
+    async fn are_copies(&self, from: &StoreKey, to: &StoreKey) -> bool {
+        let head = |key: &StoreKey| {
+            let head = self.bucket.client.head_object();
+            let head = head.bucket(&self.bucket.name).key(key.as_str());
+            head.send()
+        };
+        let (Ok(one), Ok(other)) = tokio::join!(head(from), head(to)) else {
+            return false;
+        };
+        let known =
+            one.e_tag == other.e_tag || one.metadata.as_ref().is_some_and(|kept| !kept.is_empty());
+        known && one.content_length == other.content_length && one.metadata == other.metadata
     }
 
     async fn copy_in_ranges(
@@ -98,33 +134,24 @@ impl S3Store {
         source: &ObjectInfo,
         claim: Option<&Claim>,
     ) -> Result<(), StoreError> {
+        let nonce = nonce();
         let create = self.bucket.client.create_multipart_upload();
-        let created = create
-            .bucket(&self.bucket.name)
-            .key(to.as_str())
+        let mut create = create
             .set_content_type(source.content_type.clone())
             .set_content_disposition(source.file_name.as_deref().map(stored_name::stored_form))
-            .set_metadata(
-                source
-                    .digest
-                    .map(|digest| [(DIGEST.to_owned(), digest.to_string())].into()),
-            )
-            .send()
-            .await
-            .map_err(error::meaning)?;
-        let upload_id = created.upload_id.unwrap_or_default();
-        let copied = self.copy_ranges(from, to, source, &upload_id, claim).await;
+            .metadata(NONCE, &nonce);
+        if let Some(digest) = source.digest {
+            create = create.metadata(DIGEST, digest.to_string());
+        }
+        let upload = Multipart {
+            upload_id: self.begin(to, claim.is_some(), create).await?,
+            key: to.clone(),
+            nonce,
+            claim: None,
+        };
+        let copied = self.copy_ranges(from, source, &upload, claim).await;
         if copied.is_err() {
-            let abort = self.bucket.client.abort_multipart_upload();
-            let abort = abort.bucket(&self.bucket.name).key(to.as_str());
-            if let Err(error) = abort
-                .upload_id(&upload_id)
-                .send()
-                .await
-                .map_err(error::meaning)
-            {
-                tracing::warn!(%error, "a multipart copy could not be aborted");
-            }
+            self.abort(&upload).await;
         }
         copied
     }
@@ -132,9 +159,8 @@ impl S3Store {
     async fn copy_ranges(
         &self,
         from: &StoreKey,
-        to: &StoreKey,
         source: &ObjectInfo,
-        upload_id: &str,
+        upload: &Multipart,
         claim: Option<&Claim>,
     ) -> Result<(), StoreError> {
         let range_bytes = RANGE_BYTES.min(self.bucket.options.max_single_copy_bytes);
@@ -147,8 +173,8 @@ impl S3Store {
             let copy = self.bucket.client.upload_part_copy();
             let copied = copy
                 .bucket(&self.bucket.name)
-                .key(to.as_str())
-                .upload_id(upload_id)
+                .key(upload.key.as_str())
+                .upload_id(&upload.upload_id)
                 .part_number(number)
                 .copy_source(self.copy_source(from))
                 .copy_source_if_match(&source.etag)
@@ -164,16 +190,13 @@ impl S3Store {
             first = end;
         }
         let complete = self.bucket.client.complete_multipart_upload();
-        complete
+        let complete = complete
             .bucket(&self.bucket.name)
-            .key(to.as_str())
-            .upload_id(upload_id)
+            .key(upload.key.as_str())
+            .upload_id(&upload.upload_id)
             .multipart_upload(parts.build())
-            .set_if_match(claim.map(|claim| claim.etag.clone()))
-            .send()
-            .await
-            .map_err(error::meaning)?;
-        Ok(())
+            .set_if_match(claim.map(|claim| claim.etag.clone()));
+        self.send_complete(upload, complete).await
     }
 
     fn copy_source(&self, from: &StoreKey) -> String {

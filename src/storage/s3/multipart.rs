@@ -3,6 +3,7 @@
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder;
+use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use base64::Engine;
@@ -18,16 +19,16 @@ use super::{S3Store, error};
 use crate::key::StoreKey;
 use crate::storage::names::nonce;
 use crate::storage::parts::{Part, PartReader, Summary};
-use crate::storage::{PutMode, PutRequest, StoreError, Stored, stored_name};
+use crate::storage::{PayloadError, PutMode, PutRequest, StoreError, Stored, stored_name};
 
 /// An upload that has been begun.
-struct Multipart {
-    key: StoreKey,
-    upload_id: String,
-    nonce: String,
+pub(super) struct Multipart {
+    pub(super) key: StoreKey,
+    pub(super) upload_id: String,
+    pub(super) nonce: String,
     /// Holds the name, where nothing may be overwritten and the server can
     /// tell.
-    claim: Option<Claim>,
+    pub(super) claim: Option<Claim>,
 }
 
 impl S3Store {
@@ -41,17 +42,8 @@ impl S3Store {
         let nonce = nonce();
         // Nobody else begins an upload to a name that is ours alone.
         let exclusive = claim.is_some() || key != request.key;
-        let attempts = Attempts::default();
-        let created = self
-            .create_multipart(request, &key, &nonce, &attempts)
-            .await;
-        let stray = match created {
-            Ok(_) => attempts.may_have_succeeded_before(),
-            Err(_) => attempts.may_have_succeeded(),
-        };
-        if exclusive && stray {
-            self.abort_strays(&key, created.as_deref().ok()).await;
-        }
+        let create = self.multipart_of(request, &nonce);
+        let created = self.begin(&key, exclusive, create).await;
         let upload_id = match created {
             Ok(upload_id) => upload_id,
             Err(error) => {
@@ -112,19 +104,15 @@ impl S3Store {
         Err(StoreError::AlreadyExists)
     }
 
-    async fn create_multipart(
+    fn multipart_of(
         &self,
         request: &PutRequest,
-        key: &StoreKey,
         nonce: &str,
-        attempts: &Attempts,
-    ) -> Result<String, StoreError> {
+    ) -> CreateMultipartUploadFluentBuilder {
         let mut create = self
             .bucket
             .client
             .create_multipart_upload()
-            .bucket(&self.bucket.name)
-            .key(key.as_str())
             .content_type(content_type(request))
             .set_content_disposition(request.file_name.as_deref().map(stored_name::stored_form))
             .metadata(NONCE, nonce);
@@ -138,11 +126,35 @@ impl S3Store {
                 .checksum_algorithm(ChecksumAlgorithm::Crc64Nvme)
                 .checksum_type(ChecksumType::FullObject);
         }
+        create
+    }
+
+    /// Begins an upload and returns its id. Where the name is `exclusive`, no
+    /// other try of the request leaves an upload open.
+    pub(super) async fn begin(
+        &self,
+        key: &StoreKey,
+        exclusive: bool,
+        create: CreateMultipartUploadFluentBuilder,
+    ) -> Result<String, StoreError> {
+        let attempts = Attempts::default();
+        let create = create.bucket(&self.bucket.name).key(key.as_str());
         let create = create.customize().interceptor(attempts.clone());
-        let created = create.send().await.map_err(error::meaning)?;
-        created
-            .upload_id
-            .ok_or_else(|| StoreError::Unavailable("S3 gave no upload id".into()))
+        let upload_id = match create.send().await.map_err(error::meaning) {
+            Ok(created) => created
+                .upload_id
+                .ok_or_else(|| StoreError::Unavailable("S3 gave no upload id".into())),
+            Err(error) => Err(error),
+        };
+        let stray = match upload_id {
+            Ok(_) => attempts.may_have_succeeded_before(),
+            Err(_) => attempts.may_have_succeeded(),
+        };
+        if exclusive && stray {
+            let keep = upload_id.as_deref().ok();
+            self.abort_strays(key, keep).await;
+        }
+        upload_id
     }
 
     /// Sends all parts and completes the upload. On an error no part is under
@@ -155,9 +167,13 @@ impl S3Store {
         mut parts: PartReader,
     ) -> Result<Summary, StoreError> {
         let mut sending = JoinSet::new();
-        let sent = self
-            .send_in_parallel(upload, first, &mut parts, &mut sending)
-            .await;
+        let abandoned = parts.abandoned();
+        // The payload ends with these, too, but S3 may be what is waited for.
+        let sent = tokio::select! {
+            sent = self.send_in_parallel(upload, first, &mut parts, &mut sending) => sent,
+            () = abandoned.cancelled() => Err(PayloadError::Interrupted.into()),
+            () = self.bucket.stop.cancelled() => Err(PayloadError::ShuttingDown.into()),
+        };
         sending.shutdown().await;
         let completed = sent?;
         let summary = parts.summary();
@@ -257,13 +273,17 @@ impl S3Store {
         self.send_complete(upload, complete).await
     }
 
-    async fn send_complete(
+    pub(super) async fn send_complete(
         &self,
         upload: &Multipart,
         complete: CompleteMultipartUploadFluentBuilder,
     ) -> Result<(), StoreError> {
-        let Err(failure) = complete.send().await else {
-            return Ok(());
+        let failure = tokio::select! {
+            completed = complete.send() => match completed {
+                Ok(_) => return Ok(()),
+                Err(failure) => Some(failure),
+            },
+            () = self.bucket.stop.cancelled() => None,
         };
         // An earlier try may have succeeded: then the upload is no longer
         // known, the claim is gone, or the answer was lost for good.
@@ -271,6 +291,9 @@ impl S3Store {
         if let Ok(Some(_)) = own {
             return Ok(());
         }
+        let Some(failure) = failure else {
+            return Err(PayloadError::ShuttingDown.into());
+        };
         let conflict = error::is_conflict(&failure) || error::is_no_such_upload(&failure);
         let code = failure.code().unwrap_or("-").to_owned();
         match error::meaning(failure) {
@@ -285,12 +308,12 @@ impl S3Store {
         }
     }
 
-    async fn abort(&self, upload: &Multipart) {
+    pub(super) async fn abort(&self, upload: &Multipart) {
         self.abort_upload(&upload.key, &upload.upload_id).await;
         self.release_any(upload.claim.as_ref()).await;
     }
 
-    pub(super) async fn abort_upload(&self, key: &StoreKey, upload_id: &str) {
+    async fn abort_upload(&self, key: &StoreKey, upload_id: &str) {
         let abort = self.bucket.client.abort_multipart_upload();
         let abort = abort
             .bucket(&self.bucket.name)
@@ -305,7 +328,7 @@ impl S3Store {
     /// Aborts the uploads to `key` but the one to `keep`: those that were
     /// begun by tries whose answers were lost. Their parts would be paid for
     /// until somebody finds them.
-    pub(super) async fn abort_strays(&self, key: &StoreKey, keep: Option<&str>) {
+    async fn abort_strays(&self, key: &StoreKey, keep: Option<&str>) {
         let list = self.bucket.client.list_multipart_uploads();
         let list = list.bucket(&self.bucket.name).prefix(key.as_str());
         let uploads = match list.send().await.map_err(error::meaning) {
