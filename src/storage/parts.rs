@@ -73,6 +73,8 @@ impl PartReader {
     /// [`StoreError::Busy`] when there was no memory in time, and what the
     /// payload ended with.
     pub async fn next(&mut self) -> Result<Part, StoreError> {
+        // Who has sent nothing yet holds no memory that others wait for.
+        self.fetch().await?;
         let mut buffer = Buffer::acquire(&self.share, self.wanted_bytes())
             .await
             .map_err(|_| StoreError::Busy)?;

@@ -9,7 +9,7 @@ use kura::budget::Budget;
 use kura::key::Layout;
 use kura::metrics::Metrics;
 use kura::storage::s3::{Bucket, ConnectOptions, Connection, S3Options, S3Store};
-use kura::storage::{contract, model};
+use kura::storage::{BlobStore as _, StoreError, contract, model};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -109,4 +109,26 @@ async fn seaweedfs_does_as_the_model_does() {
     seaweed.bucket("model").await;
     let store = store(&seaweed.connect_options(), "model", S3Options::default()).await;
     model::run_random(store, &layout(), 7, 1000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_certificate_that_nobody_trusts_is_refused() {
+    let seaweed = Seaweed::shared();
+    seaweed.bucket("tls").await;
+    let untrusted = ConnectOptions {
+        endpoint: Some(seaweed.tls_endpoint.clone()),
+        ..seaweed.connect_options()
+    };
+    let trusted = ConnectOptions {
+        ca_bundle: Some(seaweed.certificate.clone()),
+        ..untrusted.clone()
+    };
+    let refusing = store(&untrusted, "tls", S3Options::default()).await;
+    let error = refusing.ping().await.unwrap_err();
+    let StoreError::Unavailable(detail) = error else {
+        panic!("{error:?}")
+    };
+    assert!(detail.contains("certificate"), "{detail}");
+    let trusting = store(&trusted, "tls", S3Options::default()).await;
+    trusting.ping().await.unwrap();
 }

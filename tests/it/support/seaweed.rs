@@ -2,7 +2,7 @@
 //! a bucket of its own in it.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -16,6 +16,10 @@ use tempfile::TempDir;
 pub struct Seaweed {
     /// The URL of its S3 API.
     pub endpoint: String,
+    /// The same with TLS.
+    pub tls_endpoint: String,
+    /// The certificate that signs its own.
+    pub certificate: PathBuf,
     _root: TempDir,
     _shell: Child,
 }
@@ -50,7 +54,8 @@ impl Seaweed {
             "actions": ["Admin", "Read", "Write", "List"],
         }]});
         std::fs::write(&identities, json.to_string()).unwrap();
-        let ports = free_ports::<8>();
+        let (certificate, key_file) = self_signed(root.path());
+        let ports = free_ports::<9>();
         let flags = ["master.port", "volume.port", "filer.port", "s3.port"];
         let mut command = Command::new("sh");
         // The shell outlives a killed test run just long enough to end the
@@ -65,7 +70,10 @@ impl Seaweed {
                 "-s3.port.lance=0",
             ])
             .arg(format!("-dir={}", root.path().display()))
-            .arg(format!("-s3.config={}", identities.display()));
+            .arg(format!("-s3.config={}", identities.display()))
+            .arg(format!("-s3.cert.file={}", certificate.display()))
+            .arg(format!("-s3.key.file={}", key_file.display()))
+            .arg(format!("-s3.port.https={}", ports[8]));
         for (flag, pair) in flags.iter().zip(ports.chunks(2)) {
             command.arg(format!("-{flag}={}", pair[0]));
             command.arg(format!("-{flag}.grpc={}", pair[1]));
@@ -77,6 +85,8 @@ impl Seaweed {
         let shell = command.spawn().unwrap();
         Self {
             endpoint: format!("http://127.0.0.1:{}", ports[6]),
+            tls_endpoint: format!("https://127.0.0.1:{}", ports[8]),
+            certificate,
             _root: root,
             _shell: shell,
         }
@@ -116,6 +126,31 @@ impl Seaweed {
             max_attempts: 4,
         }
     }
+}
+
+/// A certificate for this machine that nobody trusts, and its key.
+fn self_signed(directory: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+    let made = Command::new("openssl")
+        .args([
+            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+        ])
+        .args([
+            "-subj",
+            "/CN=127.0.0.1",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .expect("openssl is missing");
+    assert!(made.status.success(), "{made:?}");
+    (certificate, key)
 }
 
 /// Ports that nobody uses.
