@@ -5,7 +5,7 @@ VENV := .venv
 KURA := target/release/kura
 export KURA_STORE ?= dir:./kura-data
 
-.PHONY: help run build test test-deps lint bench clean
+.PHONY: help run build test test-deps lint lint-deps bench clean
 
 help:
 	@echo "make run    build and start Kura on ./kura-data"
@@ -20,9 +20,9 @@ run: build
 	@echo
 	@echo "Kura listens on http://127.0.0.1:8950. In another terminal, here:"
 	@echo
-	@echo "  curl -H \"Authorization: Bearer \$$($(KURA) token default)\" --data-binary @README.md 'http://127.0.0.1:8950/v1/files?directory=2026/11&name=261122194501_readme.md'"
+	@echo "  curl -H \"Authorization: Bearer \$$($(KURA) token default)\" -H 'Content-Type: text/markdown' --data-binary @README.md 'http://127.0.0.1:8950/v1/files?directory=2026/11&name=261122194501_README.md'"
 	@echo "  curl -H \"Authorization: Bearer \$$($(KURA) token default)\" http://127.0.0.1:8950/v1/files"
-	@echo "  curl -H \"Authorization: Bearer \$$($(KURA) token default)\" http://127.0.0.1:8950/v1/files/2026/11/261122194501_readme.md"
+	@echo "  curl -H \"Authorization: Bearer \$$($(KURA) token default)\" http://127.0.0.1:8950/v1/files/2026/11/261122194501_README.md"
 	@echo
 	@$(KURA) serve
 
@@ -38,11 +38,14 @@ $(VENV)/.installed: tests/requirements.txt
 test: test-deps
 	$(CARGO) test --locked
 
-lint:
+lint: lint-deps
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --document-private-items
-	$(CARGO) deny check
+	$(CARGO) deny check bans licenses sources
+
+lint-deps:
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --version 0.20.2
 
 bench: test-deps
 	$(CARGO) bench --locked --bench transfer

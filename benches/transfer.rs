@@ -163,7 +163,9 @@ impl<'a> Measured<'a> {
 
     async fn end(self, what: &str) {
         let seconds = self.begun.elapsed().as_secs_f64();
-        let cpu = (cpu_time(self.process) - self.cpu).as_secs_f64();
+        let cpu = cpu_time(self.process)
+            .saturating_sub(self.cpu)
+            .as_secs_f64();
         let over_idle = self
             .process
             .memory_bytes("VmHWM")

@@ -132,7 +132,7 @@ impl Metrics {
         all
     }
 
-    /// All metrics in the `OpenMetrics` text format.
+    /// All metrics in the OpenMetrics text format.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut out = String::new();

@@ -2,7 +2,7 @@
 //!
 //! A request to S3 costs money, so each operation makes as few as can be:
 //! one for what fits a part. What the server cannot be asked to do atomically
-//! is made safe by *claims* (see [`claim`]).
+//! is made safe by *claims* (see `claim.rs`).
 
 mod claim;
 mod client;

@@ -4,6 +4,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::range_plus_one,
     unreachable_pub,
     reason = "helpers of tests may fail them, and are public for other modules of this binary"
 )]

@@ -79,9 +79,12 @@ fn unfinished_below(path: &Path) -> usize {
     let entries = std::fs::read_dir(path)
         .unwrap()
         .map(|entry| entry.unwrap().path());
-    let count = |path: std::path::PathBuf| match path.is_dir() {
-        true => unfinished_below(&path),
-        false => usize::from(!path.ends_with("lock")),
+    let count = |path: std::path::PathBuf| {
+        if path.is_dir() {
+            unfinished_below(&path)
+        } else {
+            usize::from(!path.ends_with("lock"))
+        }
     };
     entries.map(count).sum()
 }

@@ -21,11 +21,11 @@ where
     match (status, code.as_str()) {
         (_, "SlowDown" | "RequestLimitExceeded" | "TooManyRequests" | "Throttling")
         | (Some(429), _) => StoreError::Throttled,
-        (_, "NoSuchBucket" | "ExpiredToken" | "InvalidToken" | "AuthorizationHeaderMalformed")
-        | (Some(401 | 403), _) => StoreError::Forbidden(detail),
         // The answer to a HEAD has no code. Kura's are well-formed, so it is
         // the credentials that are refused with 400.
-        (Some(400), "" | "BadRequest" | "Bad Request") => StoreError::Forbidden(detail),
+        (_, "NoSuchBucket" | "ExpiredToken" | "InvalidToken" | "AuthorizationHeaderMalformed")
+        | (Some(401 | 403), _)
+        | (Some(400), "" | "BadRequest" | "Bad Request") => StoreError::Forbidden(detail),
         (Some(404), _) => StoreError::NotFound,
         (Some(412), _) => StoreError::PreconditionFailed,
         // The size is filled in by who knows it.

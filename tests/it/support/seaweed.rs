@@ -103,7 +103,7 @@ impl Seaweed {
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .force_path_style(true);
         let client = aws_sdk_s3::Client::from_conf(config.build());
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match client.create_bucket().bucket(name).send().await {
                 Ok(_) => return,
@@ -122,7 +122,7 @@ impl Seaweed {
             static_key: Some(static_key()),
             ca_bundle: None,
             connect_timeout: Duration::from_secs(3),
-            read_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_mins(1),
             max_attempts: 4,
         }
     }

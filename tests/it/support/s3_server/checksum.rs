@@ -151,22 +151,19 @@ impl Checksum {
     /// The checksum of an object from the checksums and the sizes of its
     /// parts, which all have the algorithm given.
     pub fn of_parts(algorithm: Algorithm, coverage: Coverage, parts: &[(&Self, usize)]) -> Self {
-        let value = match (coverage, algorithm.crc()) {
-            (Coverage::FullObject, Some(crc)) => {
-                let mut whole = crc_fast::checksum(crc, b"");
-                for (part, size) in parts {
-                    whole = crc_fast::checksum_combine(crc, whole, part.as_crc(), *size as u64);
-                }
-                BASE64_STANDARD.encode(algorithm.crc_bytes(whole))
+        let value = if let (Coverage::FullObject, Some(crc)) = (coverage, algorithm.crc()) {
+            let mut whole = crc_fast::checksum(crc, b"");
+            for (part, size) in parts {
+                whole = crc_fast::checksum_combine(crc, whole, part.as_crc(), *size as u64);
             }
-            _ => {
-                let mut joined = Content::default();
-                for (part, _) in parts {
-                    joined.push(part.raw().into());
-                }
-                let digest = BASE64_STANDARD.encode(algorithm.digest(&joined));
-                format!("{digest}-{}", parts.len())
+            BASE64_STANDARD.encode(algorithm.crc_bytes(whole))
+        } else {
+            let mut joined = Content::default();
+            for (part, _) in parts {
+                joined.push(part.raw().into());
             }
+            let digest = BASE64_STANDARD.encode(algorithm.digest(&joined));
+            format!("{digest}-{}", parts.len())
         };
         Self {
             algorithm,

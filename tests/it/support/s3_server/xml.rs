@@ -1,6 +1,6 @@
 //! Reading and writing of the XML documents of the protocol.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::time::SystemTime;
 
 use httpdate::fmt_http_date;
@@ -43,7 +43,7 @@ impl Writer {
                     '>' => element.0 += "&gt;",
                     // Readers would drop or alter control characters.
                     _ if character.is_control() => {
-                        element.0 += &format!("&#x{:X};", u32::from(character));
+                        let _ = write!(element.0, "&#x{:X};", u32::from(character));
                     }
                     _ => element.0.push(character),
                 }
