@@ -55,6 +55,9 @@ pub struct S3Options {
     pub conditional_writes: Option<bool>,
     /// After so long without a byte a download is taken up anew.
     pub idle_body: Duration,
+    /// How long S3 may take to copy an object or to put its parts together.
+    /// That grows with the object: minutes for the largest.
+    pub slow_answer: Duration,
     /// The largest object that is copied by one request, in bytes. S3's own
     /// limit is 5 GiB.
     pub max_single_copy_bytes: u64,
@@ -69,6 +72,7 @@ impl Default for S3Options {
             checksums: true,
             conditional_writes: None,
             idle_body: Duration::from_secs(20),
+            slow_answer: Duration::from_mins(10),
             max_single_copy_bytes: 5 << 30,
         }
     }

@@ -89,6 +89,9 @@ pub async fn connect(options: &ConnectOptions, metrics: Metrics) -> Result<Clien
             TimeoutConfig::builder()
                 .connect_timeout(options.connect_timeout)
                 .read_timeout(options.read_timeout)
+                // The read timeout ends with the head of an answer. This one
+                // covers the XML behind it, but not what is downloaded.
+                .operation_attempt_timeout(options.read_timeout * 2)
                 .build(),
         )
         // Downloads are watched by the store itself, which can resume them.

@@ -1,6 +1,8 @@
 //! Uploads of more than one part: in parallel, completed on a condition, and
 //! aborted whatever happens before that.
 
+use aws_sdk_s3::config::Builder as ConfigOverride;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
@@ -278,6 +280,13 @@ impl S3Store {
         upload: &Multipart,
         complete: CompleteMultipartUploadFluentBuilder,
     ) -> Result<(), StoreError> {
+        // While S3 puts the parts together it sends the head of its answer,
+        // and then blanks.
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(self.bucket.options.slow_answer)
+            .build();
+        let patient = ConfigOverride::default().timeout_config(timeouts);
+        let complete = complete.customize().config_override(patient);
         let failure = tokio::select! {
             completed = complete.send() => match completed {
                 Ok(_) => return Ok(()),
