@@ -3,6 +3,7 @@
 
 mod support;
 
+mod chaos;
 mod faults_clients;
 mod faults_download;
 mod faults_other;
