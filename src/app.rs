@@ -251,7 +251,7 @@ enum Backend {
     },
     S3 {
         connection: Connection,
-        config: S3Config,
+        config: Box<S3Config>,
     },
 }
 
@@ -261,7 +261,7 @@ impl Backend {
             StoreConfig::Directory(root) => Self::Directory { root: root.clone() },
             StoreConfig::S3(config) => Self::S3 {
                 connection: Connection::open(&config.connect, metrics.clone()).await?,
-                config: (**config).clone(),
+                config: config.clone(),
             },
         })
     }

@@ -22,6 +22,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::Builder as ConfigOverride;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,6 +57,9 @@ pub struct S3Options {
     pub conditional_writes: Option<bool>,
     /// After so long without a byte a download is taken up anew.
     pub idle_body: Duration,
+    /// How long S3 may take to copy an object or to put its parts together.
+    /// That grows with the object: minutes for the largest.
+    pub slow_answer: Duration,
     /// The largest object that is copied by one request, in bytes. S3's own
     /// limit is 5 GiB.
     pub max_single_copy_bytes: u64,
@@ -69,6 +74,7 @@ impl Default for S3Options {
             checksums: true,
             conditional_writes: None,
             idle_body: Duration::from_secs(20),
+            slow_answer: Duration::from_mins(10),
             max_single_copy_bytes: 5 << 30,
         }
     }
@@ -79,6 +85,7 @@ impl Default for S3Options {
 #[derive(Debug)]
 pub struct Bucket {
     client: Client,
+    read_timeout: Duration,
     name: String,
     options: S3Options,
     conditions: OnceCell<Conditions>,
@@ -102,6 +109,7 @@ impl Bucket {
     ) -> Arc<Self> {
         Arc::new(Self {
             client: connection.client(),
+            read_timeout: connection.read_timeout(),
             name: name.to_owned(),
             options,
             conditions: OnceCell::new(),
@@ -110,6 +118,22 @@ impl Bucket {
             tasks,
             stop,
         })
+    }
+}
+
+impl Bucket {
+    /// Time limits for a request with a body. The SDK takes the sending of it
+    /// for a part of the wait for the answer, which has to be longer then: by
+    /// as much again for each MiB. What stalls meanwhile the SDK notices.
+    fn time_to_send(&self, bytes: usize) -> ConfigOverride {
+        let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+        let limit = self
+            .read_timeout
+            .saturating_mul(mebibytes.saturating_add(1));
+        let timeouts = TimeoutConfig::builder()
+            .read_timeout(limit)
+            .operation_attempt_timeout(limit.saturating_mul(2));
+        ConfigOverride::default().timeout_config(timeouts.build())
     }
 }
 

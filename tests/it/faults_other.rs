@@ -49,6 +49,21 @@ async fn head_list_and_delete_outlive_a_passing_fault() {
 }
 
 #[tokio::test]
+async fn answer_that_stalls_in_the_middle_is_given_up() {
+    let bench = Bench::start().await;
+    let body = pattern(1, 1000);
+    bench.store(NAME, &body).await;
+    bench.once("ListObjectsV2", Fault::StallResponseAfter(10));
+    let list = bench.app.get("/v1/files").send().await.unwrap();
+    assert_eq!(list.status(), 200);
+    bench.once("CopyObject", Fault::StallResponseAfter(10));
+    let response = bench.rename(KEY, TARGET).send().await.unwrap();
+    assert_eq!(response.status(), 204);
+    bench.assert_only(&[TARGET]);
+    bench.assert_reads(TARGET, &body).await;
+}
+
+#[tokio::test]
 async fn head_list_and_delete_that_fail_never_say_that_a_file_is_missing() {
     let bench = Bench::impatient().await;
     let body = pattern(1, 1000);

@@ -172,6 +172,22 @@ async fn large_upload_outlives_a_passing_fault_of_each_of_its_requests() {
 }
 
 #[tokio::test]
+async fn large_upload_outlives_answers_that_break_or_stall_in_the_middle() {
+    let bench = Bench::start().await;
+    let body = large();
+    for operation in ["CreateMultipartUpload", "CompleteMultipartUpload"] {
+        for fault in [Fault::ResetResponseAfter(10), Fault::StallResponseAfter(10)] {
+            bench.once(operation, fault.clone());
+            let key = bench.store(NAME, &body).await;
+            assert_eq!(key, KEY, "{operation}, {fault:?}");
+            bench.assert_only(&[KEY]);
+            bench.assert_reads(KEY, &body).await;
+            bench.on_file(Method::DELETE, KEY).send().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn large_upload_outlives_parts_that_break_at_any_byte() {
     let body = pattern(3, 2 * PART + 100);
     let bench = Bench::start().await;

@@ -14,6 +14,7 @@ mod support;
 mod archives;
 mod bad_input;
 mod broken_bodies;
+mod chaos;
 mod downloads;
 mod faults_clients;
 mod faults_download;

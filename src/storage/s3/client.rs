@@ -76,7 +76,10 @@ pub enum ConnectError {
 
 /// A way to an S3 server, for any number of buckets.
 #[derive(Clone, Debug)]
-pub struct Connection(Client);
+pub struct Connection {
+    client: Client,
+    read_timeout: Duration,
+}
 
 impl Connection {
     /// Makes a client whose credentials come from the SDK's default chain, and
@@ -86,12 +89,20 @@ impl Connection {
     /// See [`ConnectError`]. Credentials that cannot be had now are logged and
     /// tried again with each request.
     pub async fn open(options: &ConnectOptions, metrics: Metrics) -> Result<Self, ConnectError> {
-        connect(options, metrics).await.map(Self)
+        Ok(Self {
+            client: connect(options, metrics).await?,
+            read_timeout: options.read_timeout,
+        })
     }
 
     /// The SDK's client.
     pub(super) fn client(&self) -> Client {
-        self.0.clone()
+        self.client.clone()
+    }
+
+    /// How long the head of an answer may take.
+    pub(super) fn read_timeout(&self) -> Duration {
+        self.read_timeout
     }
 }
 
@@ -104,6 +115,9 @@ async fn connect(options: &ConnectOptions, metrics: Metrics) -> Result<Client, C
             TimeoutConfig::builder()
                 .connect_timeout(options.connect_timeout)
                 .read_timeout(options.read_timeout)
+                // The read timeout ends with the head of an answer. This one
+                // covers the XML behind it, but not what is downloaded.
+                .operation_attempt_timeout(options.read_timeout * 2)
                 .build(),
         )
         // Downloads are watched by the store itself, which can resume them.

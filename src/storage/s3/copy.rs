@@ -1,7 +1,5 @@
 //! Copies inside S3: no byte passes through Kura.
 
-use std::time::Duration;
-
 use aws_sdk_s3::config::Builder as ConfigOverride;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -19,8 +17,6 @@ use crate::storage::{ObjectInfo, StoreError, stored_name};
 
 /// The ranges by which an object too large for one request is copied.
 const RANGE_BYTES: u64 = 1 << 30;
-/// S3 answers when it has copied, which takes longer than other answers.
-const READ_TIMEOUT: Duration = Duration::from_mins(10);
 /// What may stand in the header that names the source.
 const IN_COPY_SOURCE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
@@ -100,7 +96,7 @@ impl S3Store {
             .copy_source_if_match(&source.etag)
             .set_if_match(claim.map(|claim| claim.etag.clone()))
             .customize()
-            .config_override(patient())
+            .config_override(self.patient())
             .interceptor(attempts.clone())
             .send()
             .await;
@@ -180,7 +176,7 @@ impl S3Store {
                 .copy_source_if_match(&source.etag)
                 .copy_source_range(format!("bytes={first}-{}", end - 1))
                 .customize()
-                .config_override(patient())
+                .config_override(self.patient())
                 .send()
                 .await
                 .map_err(error::meaning)?;
@@ -203,9 +199,13 @@ impl S3Store {
         let key = utf8_percent_encode(from.as_str(), IN_COPY_SOURCE);
         format!("{}/{key}", self.bucket.name)
     }
-}
 
-fn patient() -> ConfigOverride {
-    ConfigOverride::default()
-        .timeout_config(TimeoutConfig::builder().read_timeout(READ_TIMEOUT).build())
+    /// S3 answers when it has copied.
+    fn patient(&self) -> ConfigOverride {
+        let slow_answer = self.bucket.options.slow_answer;
+        let timeouts = TimeoutConfig::builder()
+            .read_timeout(slow_answer)
+            .operation_attempt_timeout(slow_answer);
+        ConfigOverride::default().timeout_config(timeouts.build())
+    }
 }

@@ -1,6 +1,8 @@
 //! Uploads of more than one part: in parallel, completed on a condition, and
 //! aborted whatever happens before that.
 
+use aws_sdk_s3::config::Builder as ConfigOverride;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::complete_multipart_upload::builders::CompleteMultipartUploadFluentBuilder;
 use aws_sdk_s3::operation::create_multipart_upload::builders::CreateMultipartUploadFluentBuilder;
@@ -221,6 +223,7 @@ impl S3Store {
             .options
             .checksums
             .then(|| BASE64.encode(part.crc64.to_be_bytes()));
+        let bytes = part.bytes.len();
         let request = self
             .bucket
             .client
@@ -232,7 +235,8 @@ impl S3Store {
             .set_checksum_crc64_nvme(checksum.clone())
             .body(ByteStream::from(part.bytes));
         async move {
-            let mut request = request.customize();
+            let time_to_send = self.bucket.time_to_send(bytes);
+            let mut request = request.customize().config_override(time_to_send);
             if self.bucket.options.checksums {
                 request = request.disable_payload_signing();
             }
@@ -278,6 +282,13 @@ impl S3Store {
         upload: &Multipart,
         complete: CompleteMultipartUploadFluentBuilder,
     ) -> Result<(), StoreError> {
+        // While S3 puts the parts together it sends the head of its answer,
+        // and then blanks.
+        let timeouts = TimeoutConfig::builder()
+            .operation_attempt_timeout(self.bucket.options.slow_answer)
+            .build();
+        let patient = ConfigOverride::default().timeout_config(timeouts);
+        let complete = complete.customize().config_override(patient);
         let failure = tokio::select! {
             completed = complete.send() => match completed {
                 Ok(_) => return Ok(()),

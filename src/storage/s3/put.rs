@@ -189,7 +189,13 @@ impl S3Store {
     ) -> Result<String, StoreError> {
         let mut conflicts = 0;
         loop {
-            let mut request = put().customize().interceptor(attempts.clone());
+            let put = put();
+            let body = put.get_body().as_ref().and_then(ByteStream::bytes);
+            let bytes = body.map_or(0, <[u8]>::len);
+            let mut request = put
+                .customize()
+                .config_override(self.bucket.time_to_send(bytes))
+                .interceptor(attempts.clone());
             if self.bucket.options.checksums {
                 // The checksum is signed, so the payload need not be.
                 request = request.disable_payload_signing();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use kura::config::StoreConfig;
 use reqwest::{Body, Client, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -41,7 +42,12 @@ impl Bench {
         ];
         all.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
         all.extend_from_slice(settings);
-        let app = TestApp::s3_with(&server, &all, |_| {}).await;
+        let app = TestApp::s3_with(&server, &all, |config| {
+            if let StoreConfig::S3(s3) = &mut config.store {
+                s3.options.slow_answer = Duration::from_secs(2);
+            }
+        })
+        .await;
         Self { server, app }
     }
 
@@ -126,7 +132,7 @@ impl Bench {
     }
 
     /// A client without connections, as another process has it.
-    pub fn another_client(&self) -> Client {
+    pub fn another_client() -> Client {
         Client::new()
     }
 }
