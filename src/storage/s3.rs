@@ -4,6 +4,7 @@
 //! one for what fits a part. What the server cannot be asked to do atomically
 //! is made safe by *claims* (see `claim.rs`).
 
+mod answer;
 mod claim;
 mod client;
 mod conditions;
@@ -14,6 +15,7 @@ mod listing;
 mod multipart;
 mod observe;
 mod put;
+mod streaming;
 mod tenant_files;
 
 use std::fmt;

@@ -151,9 +151,8 @@ async fn whatever_fails_what_was_acknowledged_is_there_and_nothing_else() {
             .for_each_concurrent(AT_ONCE, |number| {
                 let chaos = Arc::clone(&chaos);
                 async move {
-                    tokio::spawn(async move { chaos.step(number).await })
-                        .await
-                        .unwrap()
+                    let step = tokio::spawn(async move { chaos.step(number).await });
+                    step.await.unwrap();
                 }
             })
             .await;

@@ -1,33 +1,23 @@
 //! Downloads: one ranged GET for what fits a part; for more, ranges read ahead
-//! in parallel and handed out in order; resumed when a body breaks; and never
-//! ended as if complete when it is not.
+//! in parallel and handed out in order; and never ended as if complete when
+//! they are not.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumMode;
-use aws_smithy_types::DateTime;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use super::put::DIGEST;
-use super::{S3Store, claim, error};
+use super::answer::{info_of_get, info_of_head, received_range};
+use super::streaming::{Source, Streaming};
+use super::{S3Store, error};
 use crate::key::StoreKey;
 use crate::storage::buffer::Buffer;
-use crate::storage::verify::{Expected, Verifier};
-use crate::storage::{ByteRange, GetOptions, Object, ObjectInfo, StoreError, stored_name};
+use crate::storage::verify::Verifier;
+use crate::storage::{ByteRange, GetOptions, Object, ObjectInfo, StoreError};
 
-/// How often a body is taken up again without a byte of progress.
-const MAX_RESUMES: u32 = 5;
-/// The wait before the first of them; doubled each time.
-const RESUME_BACKOFF: Duration = Duration::from_millis(100);
 /// Buffered ranges are handed out in slices, so that no step takes long.
 const SLICE_BYTES: usize = 256 * 1024;
 
@@ -94,7 +84,7 @@ impl S3Store {
         }
     }
 
-    fn part_bytes(&self) -> u64 {
+    pub(super) fn part_bytes(&self) -> u64 {
         self.bucket.options.part_bytes as u64
     }
 
@@ -113,7 +103,7 @@ impl S3Store {
         }
     }
 
-    async fn open(
+    pub(super) async fn open(
         &self,
         key: &StoreKey,
         range: Option<ByteRange>,
@@ -168,12 +158,11 @@ impl S3Store {
             next_offset: received.end.min(last + 1),
             end: last + 1,
             ahead: VecDeque::new(),
-            current: Segment::Streaming(Box::new(Streaming {
-                source: source.clone(),
-                position: first,
-                end: received.end.min(last + 1),
-                body: Some(body),
-            })),
+            current: Segment::Streaming(Box::new(Streaming::new(
+                source.clone(),
+                first..received.end.min(last + 1),
+                Some(body),
+            ))),
             source,
             verifier,
         };
@@ -184,58 +173,6 @@ impl S3Store {
             })),
             info,
         })
-    }
-}
-
-/// The object that is being read: every request for more of it makes sure that
-/// it is still the same.
-#[derive(Clone)]
-struct Source {
-    store: S3Store,
-    key: StoreKey,
-    etag: String,
-}
-
-impl Source {
-    async fn open(&self, first: u64, last: u64) -> Result<ByteStream, StoreError> {
-        let range = ByteRange::Inclusive(first, last);
-        let output = self
-            .store
-            .open(&self.key, Some(range), Some(&self.etag))
-            .await?;
-        let (received, _) = received_range(&output)?;
-        if received.start != first {
-            return Err(StoreError::Unavailable("S3 sent another range".into()));
-        }
-        Ok(output.body)
-    }
-
-    /// Knows the whole object again by the digest in its metadata or, for a
-    /// large upload whose digest was not known beforehand, by the checksum
-    /// that S3 keeps, which costs one HEAD among the many requests.
-    fn verifier(&self, info: &ObjectInfo) -> Verifier {
-        let large = info.size_bytes > self.store.part_bytes();
-        let source = self.clone();
-        Verifier::new(match info.digest {
-            Some(digest) => Expected::Digest(digest),
-            None if large && self.store.bucket.options.checksums => {
-                Expected::Crc64(AbortOnDropHandle::new(tokio::spawn(
-                    async move { source.stored_crc64().await }.in_current_span(),
-                )))
-            }
-            None => Expected::Nothing,
-        })
-    }
-
-    async fn stored_crc64(&self) -> Option<u64> {
-        let head = self.store.bucket.client.head_object();
-        let head = head.bucket(&self.store.bucket.name).key(self.key.as_str());
-        let head = head
-            .if_match(&self.etag)
-            .checksum_mode(ChecksumMode::Enabled);
-        let encoded = head.send().await.ok()?.checksum_crc64_nvme?;
-        let bytes = BASE64.decode(encoded).ok()?;
-        Some(u64::from_be_bytes(bytes.try_into().ok()?))
     }
 }
 
@@ -320,7 +257,7 @@ impl Download {
                 return;
             };
             self.next_offset = range.end;
-            let streaming = Streaming::of(self.source.clone(), range);
+            let streaming = Streaming::new(self.source.clone(), range, None);
             let task = tokio::spawn(streaming.collect(buffer).in_current_span());
             self.ahead
                 .push_back(Segment::Prefetching(AbortOnDropHandle::new(task)));
@@ -335,78 +272,8 @@ impl Download {
         let part_bytes = self.source.store.part_bytes();
         let range = self.next_offset..self.end.min(self.next_offset + part_bytes);
         self.next_offset = range.end;
-        let streaming = Streaming::of(self.source.clone(), range);
+        let streaming = Streaming::new(self.source.clone(), range, None);
         Some(Segment::Streaming(Box::new(streaming)))
-    }
-}
-
-/// A range that is read byte by byte, and taken up again where it broke.
-struct Streaming {
-    source: Source,
-    position: u64,
-    end: u64,
-    body: Option<ByteStream>,
-}
-
-impl Streaming {
-    fn of(source: Source, range: std::ops::Range<u64>) -> Self {
-        Self {
-            source,
-            position: range.start,
-            end: range.end,
-            body: None,
-        }
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
-        let mut resumes = 0;
-        while self.position < self.end {
-            let broken = match self.try_next().await {
-                Ok(bytes) => {
-                    self.position += bytes.len() as u64;
-                    return Ok(Some(bytes));
-                }
-                Err(StoreError::Unavailable(detail)) => detail,
-                // It is not the same object any more.
-                Err(StoreError::NotFound | StoreError::PreconditionFailed) => {
-                    return Err(StoreError::PreconditionFailed);
-                }
-                Err(error) => return Err(error),
-            };
-            self.body = None;
-            if resumes == MAX_RESUMES {
-                return Err(StoreError::Unavailable(broken));
-            }
-            tracing::info!(detail = broken, "a download from S3 broke and is resumed");
-            tokio::time::sleep(RESUME_BACKOFF * 2u32.pow(resumes)).await;
-            resumes += 1;
-        }
-        Ok(None)
-    }
-
-    async fn try_next(&mut self) -> Result<Bytes, StoreError> {
-        let idle = self.source.store.bucket.options.idle_body;
-        let body = match &mut self.body {
-            Some(body) => body,
-            none => none.insert(self.source.open(self.position, self.end - 1).await?),
-        };
-        let broken = |detail: &str| StoreError::Unavailable(detail.to_owned());
-        match tokio::time::timeout(idle, body.next()).await {
-            Ok(Some(Ok(bytes))) if bytes.len() as u64 > self.end - self.position => {
-                Err(StoreError::Corrupt)
-            }
-            Ok(Some(Ok(bytes))) => Ok(bytes),
-            Ok(Some(Err(error))) => Err(broken(&error::chain(&error))),
-            Ok(None) => Err(broken("the body ended early")),
-            Err(_) => Err(broken("the body stalled")),
-        }
-    }
-
-    async fn collect(mut self, mut buffer: Buffer) -> Result<Bytes, StoreError> {
-        while let Some(bytes) = self.next().await? {
-            buffer.fill(&bytes);
-        }
-        Ok(buffer.freeze())
     }
 }
 
@@ -416,74 +283,4 @@ fn empty(info: ObjectInfo) -> Object {
         range: None,
         body: Box::pin(stream::empty()),
     }
-}
-
-/// Which bytes an answer has, and the size of the whole object.
-fn received_range(output: &GetObjectOutput) -> Result<(std::ops::Range<u64>, u64), StoreError> {
-    let Some(text) = output.content_range() else {
-        let size_bytes = unsigned(output.content_length())?;
-        return Ok((0..size_bytes, size_bytes));
-    };
-    let parse = || {
-        let (range, size) = text.strip_prefix("bytes ")?.split_once('/')?;
-        let (first, last) = range.split_once('-')?;
-        let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
-        Some((first..last.checked_add(1)?, size.parse().ok()?))
-    };
-    parse().ok_or_else(|| StoreError::Unavailable(format!("S3 sent Content-Range: {text}")))
-}
-
-fn info_of_head(output: HeadObjectOutput) -> Result<ObjectInfo, StoreError> {
-    info(
-        unsigned(output.content_length)?,
-        output.e_tag,
-        output.last_modified,
-        output.content_type,
-        output.content_disposition.as_deref(),
-        output.metadata,
-    )
-}
-
-fn info_of_get(
-    output: GetObjectOutput,
-    size_bytes: u64,
-) -> Result<(ObjectInfo, ByteStream), StoreError> {
-    let info = info(
-        size_bytes,
-        output.e_tag,
-        output.last_modified,
-        output.content_type,
-        output.content_disposition.as_deref(),
-        output.metadata,
-    )?;
-    Ok((info, output.body))
-}
-
-fn info(
-    size_bytes: u64,
-    etag: Option<String>,
-    modified: Option<DateTime>,
-    content_type: Option<String>,
-    content_disposition: Option<&str>,
-    metadata: Option<std::collections::HashMap<String, String>>,
-) -> Result<ObjectInfo, StoreError> {
-    let metadata = metadata.unwrap_or_default();
-    if metadata.contains_key(claim::METADATA) {
-        return Err(StoreError::NotFound);
-    }
-    let modified = modified.and_then(|time| time.try_into().ok());
-    Ok(ObjectInfo {
-        size_bytes,
-        etag: etag.ok_or_else(|| StoreError::Unavailable("S3 sent no ETag".into()))?,
-        modified: modified.unwrap_or(std::time::UNIX_EPOCH),
-        content_type,
-        file_name: content_disposition.and_then(stored_name::parse_stored),
-        digest: metadata.get(DIGEST).and_then(|digest| digest.parse().ok()),
-    })
-}
-
-pub(super) fn unsigned(length: Option<i64>) -> Result<u64, StoreError> {
-    length
-        .and_then(|length| u64::try_from(length).ok())
-        .ok_or_else(|| StoreError::Unavailable("S3 sent no length".into()))
 }

@@ -4,7 +4,7 @@ use aws_sdk_s3::error::BuildError;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::download::unsigned;
+use super::answer::unsigned;
 use super::{S3Store, claim, error};
 use crate::storage::{Entry, Page, StoreError};
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kura::config::StoreConfig;
-use reqwest::{Body, Client, Method, RequestBuilder, Response};
+use reqwest::{Body, Method, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -129,11 +129,6 @@ impl Bench {
         let mut operations = self.operations();
         operations.sort_unstable();
         operations
-    }
-
-    /// A client without connections, as another process has it.
-    pub fn another_client() -> Client {
-        Client::new()
     }
 }
 
