@@ -120,10 +120,7 @@ impl App {
             .listener
             .serve(router, self.config.serve, metrics, stopping.clone());
         let mut serving = tokio::spawn(serving);
-        tokio::select! {
-            () = stop.cancelled() => {}
-            _ = &mut serving => {}
-        }
+        stop.cancelled().await;
         tracing::info!("shutting down: requests under way may finish");
         self.served.readiness.drain();
         background.cancel();
@@ -161,8 +158,13 @@ impl App {
         let (served, stores) = (Arc::clone(&self.served), Arc::clone(&self.stores));
         let every = self.config.ping_interval;
         let ping = async move {
+            let mut answered_before = true;
             loop {
                 let answered = stores.ping().await;
+                if answered && !answered_before {
+                    tracing::info!("the store answers again");
+                }
+                answered_before = answered;
                 served.readiness.note(answered);
                 tokio::time::sleep(if answered {
                     every

@@ -18,7 +18,9 @@ pub mod openapi;
 pub mod pace;
 pub mod range;
 pub mod read;
+mod record;
 pub mod server;
+mod unread;
 pub mod zip;
 
 use std::any::Any;
@@ -36,7 +38,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use self::body::Receiving;
 use self::error::ApiError;
 use self::health::Readiness;
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::metrics::Metrics;
 use crate::storage::scoped::TenantStore;
 use crate::tenant::{Registry, Secrets, Tenant};
@@ -46,6 +48,8 @@ use crate::tenant::{Registry, Secrets, Tenant};
 pub struct TenantService {
     /// Its objects.
     pub store: TenantStore,
+    /// Its part of the memory for buffers.
+    pub share: Share,
     /// Its places under the limit of requests under way.
     pub places: Arc<Semaphore>,
 }

@@ -33,8 +33,9 @@ fn main() -> ExitCode {
 }
 
 fn command() -> Command {
-    let settings = || {
-        SETTINGS.iter().map(|setting| {
+    let settings = |wanted: fn(&str) -> bool| {
+        let wanted = SETTINGS.iter().filter(move |setting| wanted(setting.name));
+        wanted.map(|setting| {
             let flag = setting.name.to_lowercase().replace('_', "-");
             let flag = flag.strip_prefix("kura-").unwrap_or(&flag).to_owned();
             let default = match setting.default {
@@ -64,24 +65,26 @@ fn command() -> Command {
             Command::new("serve")
                 .about("Serves the API")
                 .arg(check)
-                .args(settings()),
+                .args(settings(|_| true)),
         )
         .subcommand(
             Command::new("token")
                 .about("Prints a tenant's token")
                 .arg(tenant)
-                .args(settings()),
+                .args(settings(|name| {
+                    matches!(name, "KURA_SECRET" | "KURA_STORE")
+                })),
         )
         .subcommand(
             Command::new("healthcheck")
                 .about("Succeeds when the server on this machine is alive")
-                .args(settings()),
+                .args(settings(|name| name == "KURA_LISTEN")),
         )
         .subcommand(Command::new("openapi").about("Prints the API's OpenAPI description"))
 }
 
 fn values(matches: &ArgMatches) -> Values {
-    Values::from_environment(|name| matches.get_one::<String>(name).cloned())
+    Values::from_environment(|name| matches.try_get_one::<String>(name).ok().flatten().cloned())
 }
 
 fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
@@ -130,7 +133,7 @@ fn token(matches: &ArgMatches) -> anyhow::Result<()> {
         .parse()?;
     let secrets = match (values.secrets()?, values.store()?) {
         (Some(secrets), _) => secrets,
-        (None, StoreConfig::Directory(root)) => secret::kept_in(&root)?,
+        (None, StoreConfig::Directory(root)) => secret::read(&root)?,
         (None, StoreConfig::S3(_)) => anyhow::bail!("KURA_SECRET is not set"),
     };
     println!("{}", secrets.token(&id));

@@ -51,7 +51,8 @@ pub trait BlobStore: fmt::Debug + Send + Sync + 'static {
     async fn copy(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError>;
 
     /// Moves an object to a key that must be free. At no moment is there no
-    /// copy; interrupted, it may leave both.
+    /// copy; interrupted, it may leave both. A target that holds a copy of the
+    /// object may then count as free.
     async fn rename(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
         self.copy(from, to).await?;
         self.delete(from).await

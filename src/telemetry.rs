@@ -6,9 +6,29 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogConfig;
 
+/// Crates whose debug lines have keys and headers in them: they are not logged
+/// unless the operator names the crate.
+const TALKATIVE: [&str; 10] = [
+    "aws_config",
+    "aws_runtime",
+    "aws_sdk_s3",
+    "aws_sigv4",
+    "aws_smithy_http_client",
+    "aws_smithy_runtime",
+    "aws_smithy_runtime_api",
+    "hyper",
+    "hyper_util",
+    "rustls",
+];
+
 /// Starts logging to standard output.
 pub fn init(config: &LogConfig) {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let named = |name: &&str| config.filter.contains(*name);
+    let quiet = TALKATIVE.iter().filter(|name| !named(name));
+    let filter = quiet.fold(config.filter.clone(), |all, name| {
+        format!("{all},{name}=warn")
+    });
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let json = config
         .json
         .unwrap_or_else(|| !std::io::stdout().is_terminal());

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Share};
 use crate::config::{Config, S3Config, StoreConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
@@ -18,7 +18,10 @@ use crate::storage::BlobStore;
 use crate::storage::directory::DirectoryStore;
 use crate::storage::s3::{Bucket, Connection, S3Store};
 use crate::storage::scoped::TenantStore;
-use crate::tenant::TenantSettings;
+use crate::tenant::{TenantId, TenantSettings};
+
+/// A store that has not answered by then is taken for unreachable.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where objects are kept.
 pub(super) enum Backend {
@@ -52,20 +55,23 @@ pub(super) struct Stores {
     import_ttl: Duration,
     max_tenant_requests: usize,
     opened: Mutex<HashMap<String, Opened>>,
+    limits: Mutex<HashMap<TenantId, Limits>>,
+}
+
+/// What one tenant may have at once.
+#[derive(Clone)]
+struct Limits {
+    share: Share,
+    places: Arc<Semaphore>,
 }
 
 /// A bucket that has been opened.
-#[derive(Clone)]
 struct Opened {
-    kind: OpenedKind,
+    /// What its tenants' stores share; `None` for a directory, whose store is
+    /// one for all.
+    s3: Option<Arc<Bucket>>,
     /// The store that is asked whether the bucket's server is alive.
     first: Arc<dyn BlobStore>,
-}
-
-#[derive(Clone)]
-enum OpenedKind {
-    Directory(Arc<dyn BlobStore>),
-    S3(Arc<Bucket>),
 }
 
 impl Stores {
@@ -86,40 +92,52 @@ impl Stores {
             import_ttl: config.import_ttl,
             max_tenant_requests: config.limits.max_tenant_requests,
             opened: Mutex::default(),
+            limits: Mutex::default(),
         }
     }
 
     pub(super) fn open(&self, settings: &TenantSettings) -> Result<TenantService, String> {
-        let store = self.store(settings).map_err(|error| format!("{error:#}"))?;
+        let Limits { share, places } = self.limits(&settings.id);
+        let store = self.store(settings, &share);
+        let store = store.map_err(|error| format!("{error:#}"))?;
         Ok(TenantService {
+            share,
+            places,
             store: TenantStore::new(store, settings.layout.clone(), self.import_ttl),
-            places: Arc::new(Semaphore::new(self.max_tenant_requests)),
         })
     }
 
-    fn store(&self, settings: &TenantSettings) -> Result<Arc<dyn BlobStore>> {
+    /// A tenant's limits. They outlive its settings: a change of these must not
+    /// give it everything a second time.
+    fn limits(&self, id: &TenantId) -> Limits {
+        let mut limits = self.limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Limits {
+            share: self.budget.share(),
+            places: Arc::new(Semaphore::new(self.max_tenant_requests)),
+        };
+        limits.entry(id.clone()).or_insert_with(new).clone()
+    }
+
+    fn store(&self, settings: &TenantSettings, share: &Share) -> Result<Arc<dyn BlobStore>> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = opened.get(&settings.bucket) {
-            return Ok(match &known.kind {
-                OpenedKind::Directory(store) => Arc::clone(store),
-                OpenedKind::S3(bucket) => Arc::new(self.s3_store(bucket, settings)),
+            return Ok(match &known.s3 {
+                Some(bucket) => Arc::new(s3_store(bucket, settings, share)),
+                None => Arc::clone(&known.first),
             });
         }
         let new = match &self.backend {
-            Backend::Directory { root } => {
-                let store = open_directory(root, &settings.bucket)?;
-                Opened {
-                    kind: OpenedKind::Directory(Arc::clone(&store)),
-                    first: store,
-                }
-            }
+            Backend::Directory { root } => Opened {
+                s3: None,
+                first: open_directory(root, &settings.bucket)?,
+            },
             Backend::S3 { connection, config } => {
                 let (tasks, stop) = (self.tasks.clone(), self.abort.clone());
                 let bucket = Bucket::new(connection, &settings.bucket, config.options, tasks, stop);
-                let store = self.s3_store(&bucket, settings);
+                let store = s3_store(&bucket, settings, share);
                 find_out_conditions(store.clone());
                 Opened {
-                    kind: OpenedKind::S3(bucket),
+                    s3: Some(bucket),
                     first: Arc::new(store),
                 }
             }
@@ -129,33 +147,33 @@ impl Stores {
         Ok(store)
     }
 
-    fn s3_store(&self, bucket: &Arc<Bucket>, settings: &TenantSettings) -> S3Store {
-        S3Store::new(
-            Arc::clone(bucket),
-            settings.layout.clone(),
-            self.budget.share(),
-        )
-    }
-
     /// True when any bucket answers, or there is none to ask: trouble with one
     /// tenant's bucket must not take the others out of service.
     pub(super) async fn ping(&self) -> bool {
         let stores: Vec<_> = {
             let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
             opened
-                .values()
-                .map(|opened| Arc::clone(&opened.first))
+                .iter()
+                .map(|(bucket, opened)| (bucket.clone(), Arc::clone(&opened.first)))
                 .collect()
         };
-        let mut answered = stores.is_empty();
-        for store in stores {
-            match store.ping().await {
-                Ok(()) => answered = true,
-                Err(error) => tracing::warn!(?store, %error, "the store does not answer"),
-            }
+        if stores.is_empty() {
+            return true;
         }
-        answered
+        for (bucket, store) in stores {
+            let error = match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
+                Ok(Ok(())) => return true,
+                Ok(Err(error)) => error.to_string(),
+                Err(elapsed) => elapsed.to_string(),
+            };
+            tracing::warn!(bucket, error, "the store does not answer as it should");
+        }
+        false
     }
+}
+
+fn s3_store(bucket: &Arc<Bucket>, settings: &TenantSettings, share: &Share) -> S3Store {
+    S3Store::new(Arc::clone(bucket), settings.layout.clone(), share.clone())
 }
 
 fn open_directory(root: &Path, bucket: &str) -> Result<Arc<dyn BlobStore>> {

@@ -1,5 +1,8 @@
 //! How much memory there is for buffers when the operator does not say.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 /// A quarter of the memory that this process may have, within sane bounds.
 pub(super) fn default_memory_bytes() -> usize {
     const MIN: u64 = 64 << 20;
@@ -8,25 +11,35 @@ pub(super) fn default_memory_bytes() -> usize {
     usize::try_from(quarter.clamp(MIN, MAX)).unwrap_or(usize::MAX)
 }
 
-/// The smallest of the cgroup's limits (version 2, then 1) and the machine's
+/// The smallest of the limits of this process's cgroups and the machine's
 /// memory, as far as they can be read.
 fn memory_limit_bytes() -> Option<u64> {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let limit = |path: &str| read(path)?.trim().parse::<u64>().ok();
-    let machine = || {
-        let meminfo = read("/proc/meminfo")?;
-        let line = meminfo
-            .lines()
-            .find_map(|line| line.strip_prefix("MemTotal:"))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kib * 1024)
-    };
-    [
-        limit("/sys/fs/cgroup/memory.max"),
-        limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        machine(),
-    ]
-    .into_iter()
-    .flatten()
-    .min()
+    let cgroups = cgroup_directories().into_iter().flat_map(|directory| {
+        ["memory.max", "memory.limit_in_bytes"].map(|name| directory.join(name))
+    });
+    cgroups
+        .filter_map(|limit| fs::read_to_string(limit).ok()?.trim().parse().ok())
+        .chain(machine_memory_bytes())
+        .min()
+}
+
+/// Where the limits of this process may stand: its own cgroup and all around
+/// it, in version 2 and in version 1. In a container only the last is there.
+fn cgroup_directories() -> Vec<PathBuf> {
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/memory"].map(Path::new);
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let paths = own.lines().filter_map(|line| line.rsplit(':').next());
+    paths
+        .flat_map(|path| Path::new(path.trim_start_matches('/')).ancestors())
+        .flat_map(|path| roots.map(|root| root.join(path)))
+        .collect()
+}
+
+fn machine_memory_bytes() -> Option<u64> {
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
+    let total = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = total.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }

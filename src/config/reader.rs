@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 use super::memory::default_memory_bytes;
 use super::{
@@ -60,8 +61,11 @@ impl<'a> Reader<'a> {
     /// How to log.
     pub(super) fn log(&mut self) -> LogConfig {
         let filter = self.text("KURA_LOG");
-        if let Err(error) = EnvFilter::try_new(&filter) {
-            self.error("KURA_LOG", error);
+        // A lone word that is no level would be taken for a module, and turn
+        // the log off.
+        let lone_word = !filter.contains(['=', ',']) && filter.parse::<LevelFilter>().is_err();
+        if lone_word || EnvFilter::try_new(&filter).is_err() {
+            self.error("KURA_LOG", "must be a level, or as in RUST_LOG");
         }
         let json = match self.text("KURA_LOG_FORMAT").as_str() {
             "json" => Some(true),
@@ -141,7 +145,6 @@ impl<'a> Reader<'a> {
             limits: self.limits(&store, single),
             store,
             secrets,
-            tenants: tenants?,
             serve: ServeOptions {
                 max_connections: self.number("KURA_MAX_CONNECTIONS", 1..=1_000_000),
                 head_timeout: idle,
@@ -154,15 +157,17 @@ impl<'a> Reader<'a> {
             import_ttl: self.seconds("KURA_IMPORT_TTL_SECONDS"),
             ping_interval: self.seconds("KURA_PING_SECONDS"),
             grace: self.seconds("KURA_GRACE_SECONDS"),
+            // Last, so that everything else that is wrong has been noted.
+            tenants: tenants?,
         })
     }
 
     pub(super) fn listen(&mut self) -> Listen {
         let text = self.text("KURA_LISTEN");
-        if let Some(path) = text.strip_prefix("unix:") {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Listen::Unix(path.into());
         }
-        if !text.contains(':') {
+        if text.starts_with("unix:") || !text.contains(':') {
             self.error("KURA_LISTEN", "must be HOST:PORT or unix:PATH");
         }
         Listen::Tcp(text)
@@ -182,6 +187,10 @@ impl<'a> Reader<'a> {
 
     fn s3(&mut self) -> S3Config {
         let endpoint = self.optional("AWS_ENDPOINT_URL_S3");
+        let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+        if !endpoint.as_ref().is_none_or(is_url) {
+            self.error("AWS_ENDPOINT_URL_S3", "must begin with http:// or https://");
+        }
         let path_style = self
             .switch("KURA_S3_PATH_STYLE")
             .unwrap_or(endpoint.is_some());
@@ -203,6 +212,7 @@ impl<'a> Reader<'a> {
                 checksums: self.yes_or_no("KURA_S3_CHECKSUMS"),
                 conditional_writes: self.switch("KURA_S3_CONDITIONAL_WRITES"),
                 idle_body: self.seconds("KURA_S3_IDLE_BODY_SECONDS"),
+                min_bytes_per_second: self.number("KURA_S3_MIN_BYTES_PER_SECOND", 1..=u64::MAX),
                 ..S3Options::default()
             },
         }
@@ -265,7 +275,7 @@ impl<'a> Reader<'a> {
         let bucket = self.noted("S3_BUCKET_NAME", bucket);
         let folder = self.text("S3_FOLDER_NAME");
         let alone = Layout::new(&folder, None, None);
-        self.noted("S3_FOLDER_NAME", alone)?;
+        let has_folder = self.noted("S3_FOLDER_NAME", alone).is_some();
         let (thumbs, imports) = (
             self.optional("KURA_THUMB_FOLDER"),
             self.optional("KURA_IMPORT_FOLDER"),
@@ -274,8 +284,10 @@ impl<'a> Reader<'a> {
             ("KURA_THUMB_FOLDER", thumbs.as_deref(), None),
             ("KURA_IMPORT_FOLDER", None, imports.as_deref()),
         ] {
-            let layout = self.noted(name, Layout::new(&folder, thumbs, imports))?;
-            if layout.reserved_folder_of(layout.folder()).is_some() {
+            let inside = if has_folder { folder.as_str() } else { "" };
+            let layout = self.noted(name, Layout::new(inside, thumbs, imports));
+            let contains = |layout: Layout| layout.reserved_folder_of(layout.folder()).is_some();
+            if layout.is_some_and(contains) {
                 self.error(name, "contains the tenant's own folder");
             }
         }

@@ -16,6 +16,7 @@ use super::disposition::{self, Disposition};
 use super::error::{ApiError, ProblemBody};
 use super::extract::{Caller, InJson};
 use super::zip::{self, Plan, PlanEntry};
+use crate::budget::Permit;
 use crate::key::{FileKey, ObjectKey};
 use crate::storage::scoped::TenantStoreError;
 use crate::storage::{GetOptions, ObjectInfo, StoreError};
@@ -70,7 +71,10 @@ struct Found {
 )]
 pub(super) async fn create(
     Caller(tenant): Caller,
-    InJson(request): InJson<ArchiveRequest>,
+    InJson {
+        value: request,
+        memory,
+    }: InJson<ArchiveRequest>,
 ) -> Result<Response<Body>, ApiError> {
     if !(1..=MAX_ENTRIES).contains(&request.entries.len()) {
         return Err(ApiError::invalid_parameter(
@@ -80,7 +84,7 @@ pub(super) async fn create(
     let found = find(&tenant, request.entries).await?;
     let plan = Plan::new(found.iter().map(PlanEntry::from).collect());
     let length = plan.total_bytes();
-    let mut response = Response::new(Body::from_stream(stream_of(tenant, plan, found)));
+    let mut response = Response::new(Body::from_stream(stream_of(tenant, plan, found, memory)));
     let headers = response.headers_mut();
     let file_name = request.filename.as_deref();
     let save = disposition::header(Disposition::Attachment, file_name);
@@ -120,8 +124,11 @@ fn stream_of(
     tenant: Arc<ServedTenant>,
     plan: Plan,
     found: Vec<Found>,
+    memory: Permit,
 ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, zip::ArchiveError<StoreError>>> {
     zip::stream(plan, move |index| {
+        // Held until the last file has been opened.
+        let _ = &memory;
         let tenant = Arc::clone(&tenant);
         let Found { key, info, .. } = &found[index];
         let (key, etag) = (key.clone(), info.etag.clone());

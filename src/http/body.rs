@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
@@ -48,6 +49,12 @@ impl Receiving {
     /// When the body is said to be too large, or of a size that the caller
     /// does not expect; before a byte of it is read.
     pub fn payload(&self, headers: &HeaderMap, body: Body) -> Result<Payload, ApiError> {
+        for name in [CONTENT_RANGE, CONTENT_ENCODING] {
+            if headers.contains_key(&name) {
+                let detail = format!("{name} is not supported here: the body is stored as it is");
+                return Err(ApiError::invalid_parameter(detail));
+            }
+        }
         let announced = length_in(headers, &CONTENT_LENGTH)?;
         let expected = length_in(headers, &X_KURA_SIZE)?;
         if let (Some(announced), Some(expected)) = (announced, expected)

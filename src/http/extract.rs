@@ -14,8 +14,10 @@ use serde::de::DeserializeOwned;
 use super::body::{Receiving, X_KURA_DIGEST, X_KURA_FILENAME};
 use super::error::ApiError;
 use super::{Served, ServedTenant};
+use crate::budget::Permit;
 use crate::digest::Digest;
 use crate::key::{FileKey, ImportKey};
+use crate::storage::StoreError;
 use crate::storage::scoped::UploadHeaders;
 
 /// The longest original file name, in bytes of UTF-8: Redmine keeps 255
@@ -24,6 +26,8 @@ const MAX_FILE_NAME_BYTES: usize = 1024;
 /// The largest JSON body, in bytes: an archive of 10,000 files, each with 400
 /// bytes for its key and name. It is held in memory as a whole.
 const MAX_JSON_BYTES: u64 = 4 << 20;
+/// The body, and what is read out of it.
+const COPIES: usize = 2;
 
 /// The tenant whose token came with the request.
 pub struct Caller(pub Arc<ServedTenant>);
@@ -88,19 +92,33 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Served>> for InQuery<T> {
     }
 }
 
-/// A JSON body. It is received like an upload: up to a limit, and no slower.
-pub struct InJson<T>(pub T);
+/// A JSON body. It is received like an upload: up to a limit, no slower, and
+/// in memory taken from the budget.
+pub struct InJson<T> {
+    /// What it says.
+    pub value: T,
+    /// The memory that it takes, as long as it is needed.
+    pub memory: Permit,
+}
 
 impl<T: DeserializeOwned> FromRequest<Arc<Served>> for InJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, served: &Arc<Served>) -> Result<Self, ApiError> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        let Caller(tenant) = Caller::from_request_parts(&mut head, served).await?;
         let receiving = Receiving {
             max_bytes: served.receiving.max_bytes.min(MAX_JSON_BYTES),
             ..served.receiving.clone()
         };
         let payload = receiving.payload(&head.headers, body)?;
+        let expected_bytes = payload.length.unwrap_or(receiving.max_bytes);
+        let expected_bytes = usize::try_from(expected_bytes).unwrap_or(usize::MAX);
+        let memory = tenant
+            .inner
+            .share
+            .acquire(expected_bytes.saturating_mul(COPIES));
+        let memory = memory.await.map_err(|_| StoreError::Busy)?;
         let received = payload
             .stream
             .try_fold(Vec::new(), |mut all, bytes| async move {
@@ -109,7 +127,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Served>> for InJson<T> {
             });
         let Json(value) = Json::from_bytes(&received.await?)
             .map_err(|error| ApiError::invalid_parameter(error.body_text()))?;
-        Ok(Self(value))
+        Ok(Self { value, memory })
     }
 }
 
@@ -139,9 +157,11 @@ fn file_name_in(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(X_KURA_FILENAME) else {
         return Ok(None);
     };
-    let name = percent_decode_str(value.to_str().unwrap_or_default())
-        .decode_utf8()
-        .map_err(|_| {
+    let encoded = value.to_str();
+    let name = encoded
+        .map_err(drop)
+        .and_then(|encoded| percent_decode_str(encoded).decode_utf8().map_err(drop))
+        .map_err(|()| {
             ApiError::invalid_parameter("X-Kura-Filename must be percent-encoded UTF-8")
         })?;
     if name.is_empty() || name.len() > MAX_FILE_NAME_BYTES {
@@ -172,7 +192,7 @@ pub fn media_type(text: &str) -> Result<String, ApiError> {
         !part.is_empty()
             && part
                 .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c))
+                .all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c))
     };
     let valid = text.len() <= 255
         && essence

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::{HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{
+    HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use axum::{Json, response};
@@ -154,13 +156,24 @@ pub(super) async fn put(
 }
 
 fn put_mode(headers: &HeaderMap) -> Result<PutMode, ApiError> {
+    refuse_conditions(headers, &[IF_MATCH, IF_UNMODIFIED_SINCE])?;
     match headers.get(IF_NONE_MATCH).map(HeaderValue::as_bytes) {
-        _ if headers.contains_key(IF_MATCH) => Err(ApiError::invalid_parameter(
-            "If-Match is not supported here",
-        )),
         None => Ok(PutMode::Overwrite),
         Some(b"*") => Ok(PutMode::CreateOnly),
         Some(_) => Err(ApiError::invalid_parameter("If-None-Match must be * here")),
+    }
+}
+
+/// What cannot be promised must not be ignored.
+pub(super) fn refuse_conditions(
+    headers: &HeaderMap,
+    unsupported: &[HeaderName],
+) -> Result<(), ApiError> {
+    match unsupported.iter().find(|name| headers.contains_key(*name)) {
+        None => Ok(()),
+        Some(name) => Err(ApiError::invalid_parameter(format!(
+            "{name} is not supported here"
+        ))),
     }
 }
 
@@ -228,7 +241,9 @@ pub(super) async fn head(
 pub(super) async fn delete(
     Caller(tenant): Caller,
     InPath(key): InPath<FileKey>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
+    refuse_conditions(&headers, &[IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE])?;
     tenant.inner.store.delete(&ObjectKey::File(key)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -316,10 +331,9 @@ pub(super) async fn list(
         limit,
         digests: query.digests,
     };
-    let (files, more) = tenant.inner.store.list(&listing).await?;
-    let last = files.last().map(|file| BASE64URL.encode(file.key.as_str()));
+    let (files, next) = tenant.inner.store.list(&listing).await?;
     Ok(Json(FilePage {
-        next: last.filter(|_| more),
+        next: next.map(|key| BASE64URL.encode(key.as_str())),
         files: files.into_iter().map(ListedFile::from).collect(),
     }))
 }
@@ -363,7 +377,7 @@ pub struct Move {
 )]
 pub(super) async fn rename(
     Caller(tenant): Caller,
-    InJson(request): InJson<Move>,
+    InJson { value: request, .. }: InJson<Move>,
 ) -> Result<StatusCode, ApiError> {
     let (from, to) = (FileKey::parse(&request.from)?, FileKey::parse(&request.to)?);
     tenant.inner.store.rename(&from, &to).await?;

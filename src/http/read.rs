@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Response;
-use axum::http::header::{HeaderMap, HeaderValue, RANGE};
+use axum::http::header::{HeaderMap, HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -13,7 +13,8 @@ use super::error::ApiError;
 use super::extract::media_type;
 use super::range;
 use crate::key::ObjectKey;
-use crate::storage::GetOptions;
+use crate::storage::scoped::TenantStoreError;
+use crate::storage::{GetOptions, StoreError};
 
 /// How an object is to be presented, in place of what is kept with it.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -82,10 +83,16 @@ pub async fn get(
         }
         options.if_match = Some(info.etag);
     }
-    Ok(object_response(
-        store.get(key, options).await?,
-        &presentation,
-    ))
+    let wants_the_same =
+        headers.contains_key(IF_MATCH) || headers.contains_key(IF_UNMODIFIED_SINCE);
+    let object = match store.get(key, options).await {
+        // It was replaced since it was looked at: then all of the new one.
+        Err(TenantStoreError::Store(StoreError::PreconditionFailed)) if !wants_the_same => {
+            store.get(key, GetOptions::default()).await
+        }
+        opened => opened,
+    };
+    Ok(object_response(object?, &presentation))
 }
 
 /// The answer to a HEAD.

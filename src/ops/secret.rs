@@ -20,14 +20,24 @@ const FILE_NAME: &str = ".secret";
 /// When the file can neither be read nor made.
 pub fn kept_in(root: &Path) -> Result<Secrets> {
     let path = root.join(FILE_NAME);
-    let text = match fs::read_to_string(&path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            make(root, &path)?;
-            fs::read_to_string(&path)
-        }
-        read => read,
-    };
-    let text = text.with_context(|| format!("{} cannot be read", path.display()))?;
+    if !path.exists() {
+        make(root, &path)?;
+    }
+    read(root)
+}
+
+/// The secret kept in the directory store at `root`.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn read(root: &Path) -> Result<Secrets> {
+    let path = root.join(FILE_NAME);
+    let text = fs::read_to_string(&path).with_context(|| {
+        format!(
+            "{} cannot be read (it is made when the server first starts)",
+            path.display()
+        )
+    })?;
     Secrets::parse(text.trim()).with_context(|| format!("{} cannot be used", path.display()))
 }
 
@@ -50,7 +60,11 @@ fn make(root: &Path, path: &Path) -> Result<()> {
     fs::remove_file(&temporary).with_context(context)?;
     match made {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        made => made.with_context(context),
+        made => {
+            // Tokens that have been given out must survive a power loss.
+            let sync = || fs::File::open(root)?.sync_all();
+            made.and_then(|()| sync()).with_context(context)
+        }
     }
 }
 

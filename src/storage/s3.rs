@@ -59,6 +59,8 @@ pub struct S3Options {
     pub conditional_writes: Option<bool>,
     /// After so long without a byte a download is taken up anew.
     pub idle_body: Duration,
+    /// The rate at which a part is sent at least, or it is sent anew.
+    pub min_bytes_per_second: u64,
     /// How long S3 may take to copy an object or to put its parts together.
     /// That grows with the object: minutes for the largest.
     pub slow_answer: Duration,
@@ -76,6 +78,7 @@ impl Default for S3Options {
             checksums: true,
             conditional_writes: None,
             idle_body: Duration::from_secs(20),
+            min_bytes_per_second: 128 << 10,
             slow_answer: Duration::from_mins(10),
             max_single_copy_bytes: 5 << 30,
         }
@@ -125,16 +128,13 @@ impl Bucket {
 
 impl Bucket {
     /// Time limits for a request with a body. The SDK takes the sending of it
-    /// for a part of the wait for the answer, which has to be longer then: by
-    /// as much again for each MiB. What stalls meanwhile the SDK notices.
+    /// for a part of the wait for the answer, which has to be longer then.
     fn time_to_send(&self, bytes: usize) -> ConfigOverride {
-        let mebibytes = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
-        let limit = self
-            .read_timeout
-            .saturating_mul(mebibytes.saturating_add(1));
+        let sending = bytes as u64 / self.options.min_bytes_per_second;
+        let sending = Duration::from_secs(sending);
         let timeouts = TimeoutConfig::builder()
-            .read_timeout(limit)
-            .operation_attempt_timeout(limit.saturating_mul(2));
+            .read_timeout(self.read_timeout + sending)
+            .operation_attempt_timeout(self.read_timeout * 2 + sending);
         ConfigOverride::default().timeout_config(timeouts.build())
     }
 }
@@ -220,8 +220,15 @@ impl BlobStore for S3Store {
     async fn rename(&self, from: &StoreKey, to: &StoreKey) -> Result<(), StoreError> {
         let (store, from, to) = (self.clone(), from.clone(), to.clone());
         self.to_its_end(async move {
-            let copied_etag = store.copy_object(&from, &to).await?;
-            store.delete_unchanged(&from, &copied_etag).await
+            let etag = match store.copy_object(&from, &to).await {
+                // An earlier try of this move may have got so far.
+                Err(StoreError::AlreadyExists) if from != to => {
+                    let copied = store.etag_of_copied(&from, &to).await?;
+                    copied.ok_or(StoreError::AlreadyExists)?
+                }
+                copied => copied?,
+            };
+            store.delete_unchanged(&from, &etag).await
         })
         .await
     }

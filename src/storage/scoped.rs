@@ -198,14 +198,14 @@ impl TenantStore {
         Ok(self.store.rename(&from, &to).await?)
     }
 
-    /// One page of attachments, and whether there are more.
+    /// One page of attachments, and the key to go on behind, if there are more.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub async fn list(
         &self,
         listing: &Listing,
-    ) -> Result<(Vec<FileEntry>, bool), TenantStoreError> {
+    ) -> Result<(Vec<FileEntry>, Option<FileKey>), TenantStoreError> {
         let prefix = self.layout.file_prefix(&listing.prefix)?;
         let mut after = match &listing.after {
             Some(key) => Some(self.layout.file(key)?.as_str().to_owned()),
@@ -233,13 +233,16 @@ impl TenantStore {
                 break page.more;
             }
         };
+        // The last that was listed, even if it is gone by the time it is
+        // looked at more closely.
+        let next = files.last().map(|(key, _)| key.clone()).filter(|_| more);
         let files = stream::iter(files)
             .map(|(key, entry)| self.file_entry(key, entry, listing.digests))
             .buffered(PARALLEL_HEADS)
             .try_filter_map(|file| async { Ok(file) })
             .try_collect()
             .await?;
-        Ok((files, more))
+        Ok((files, next))
     }
 
     async fn file_entry(

@@ -304,3 +304,16 @@ async fn target_that_another_program_takes_during_a_move_is_kept() {
     bench.assert_only(&[KEY, TARGET]);
     bench.assert_reads(TARGET, &Bytes::from("other")).await;
 }
+
+#[tokio::test]
+async fn move_that_was_cut_off_before_the_delete_is_finished_by_the_next_try() {
+    let bench = Bench::impatient().await;
+    bench.store(NAME, &pattern(1, 1000)).await;
+    bench.always("DeleteObject", Fault::status(503, "SlowDown"));
+    let first = bench.rename(KEY, TARGET).send().await.unwrap();
+    assert_refused(first, 503, "storage_throttled", "the delete").await;
+    bench.server.clear_faults();
+    let second = bench.rename(KEY, TARGET).send().await.unwrap();
+    assert_eq!(second.status(), 204);
+    bench.until_only(&[TARGET]).await;
+}

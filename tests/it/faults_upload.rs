@@ -294,7 +294,7 @@ async fn name_that_is_overwritten_during_a_large_upload_stays_with_who_took_it()
     sender.send(body.slice(PART + 1..)).unwrap();
     drop(sender);
     let response = upload.await.unwrap().unwrap();
-    assert_refused(response, 409, "already_exists", "overwritten").await;
+    assert_refused(response, 503, "storage_unavailable", "overwritten").await;
     bench.assert_only(&[KEY]);
     bench.assert_reads(KEY, &Bytes::from("other")).await;
 }
@@ -310,7 +310,7 @@ async fn name_that_is_deleted_during_a_large_upload_is_not_brought_back() {
     bench.on_file(Method::DELETE, KEY).send().await.unwrap();
     drop(sender);
     let response = upload.await.unwrap().unwrap();
-    assert_refused(response, 409, "already_exists", "deleted").await;
+    assert_refused(response, 503, "storage_unavailable", "deleted").await;
     bench.assert_only(&[]);
 }
 

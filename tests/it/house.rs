@@ -76,7 +76,8 @@ fn imports_go_down_the_floors_only() {
 #[test]
 fn each_dependency_stays_behind_its_wall() {
     let walls = [
-        ("aws_", "storage/s3"),
+        ("use aws_", "storage/s3"),
+        ("aws_sdk_s3::", "storage/s3"),
         ("StatusCode", "http"),
         ("std::env::var", "config.rs"),
         ("serde_saphyr", "tenant/settings"),

@@ -28,6 +28,7 @@ mod listing;
 mod openapi;
 mod process;
 mod ranges;
+mod refusals;
 mod requests;
 mod same_name;
 mod stores;

@@ -318,13 +318,12 @@ async fn wrong_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn refused_upload_is_neither_read_nor_stored() {
+async fn refused_upload_is_not_stored() {
     for many in Many::both().await {
         let url = format!("{}/v1/files?name=a.txt", many.app.url);
         let request = many.app.client.post(url).bearer_auth("a.wrong").body("x");
         assert_eq!(request.send().await.unwrap().status(), 401);
         assert_eq!(many.text("a", "/v1/files").await, "{\"files\":[]}");
-        assert_eq!(many.app.served.metrics.received_bytes.get(), 0);
     }
 }
 

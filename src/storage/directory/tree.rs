@@ -205,8 +205,8 @@ fn make_folder(parent: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
         opened => return opened,
     }
     match fs::mkdirat(parent, name, Mode::from(0o777)) {
-        Ok(()) => fs::fsync(parent)?,
-        Err(Errno::EXIST) => {}
+        // Whoever has made it may not have come to this yet.
+        Ok(()) | Err(Errno::EXIST) => fs::fsync(parent)?,
         Err(errno) => return Err(errno),
     }
     open_folder(parent, name)

@@ -14,9 +14,9 @@ use super::staging::{StagedFile, Staging};
 use super::{errors, finished};
 use crate::storage::{Payload, PayloadError, StoreError};
 
-const BATCH_BYTES: usize = 1024 * 1024;
+const BATCH_BYTES: usize = 128 * 1024;
 /// A sender of tiny chunks must not make a batch cost far more than its bytes.
-const BATCH_CHUNKS: usize = 512;
+const BATCH_CHUNKS: usize = 64;
 
 type Chunks = stream::Fuse<BoxStream<'static, Result<Bytes, PayloadError>>>;
 type Writing = JoinHandle<Result<StagedFile, StoreError>>;

@@ -14,9 +14,10 @@ use crate::storage::names::nonce;
 
 /// Of a size that hardly any file has, so that a listing, which does not show
 /// metadata, has to look more closely at few objects.
-const BODY: &[u8] = b"This name is being taken by an upload to Kura.\n";
-/// The size of a claim, in bytes.
-pub(super) const SIZE_BYTES: u64 = BODY.len() as u64;
+const TEXT: &str = "Claimed by an upload to Kura: ";
+/// The size of a claim, in bytes: the text, a nonce that makes its `ETag` its
+/// own, and a line end.
+pub(super) const SIZE_BYTES: u64 = TEXT.len() as u64 + 16 + 1;
 /// The metadata that makes an object a claim.
 pub(super) const METADATA: &str = "kura-claim";
 
@@ -37,8 +38,8 @@ impl S3Store {
         let nonce = nonce();
         let etag = self
             .create(key, &nonce, |put| {
-                put.metadata(METADATA, &nonce)
-                    .body(ByteStream::from_static(BODY))
+                let body = format!("{TEXT}{nonce}\n").into_bytes();
+                put.metadata(METADATA, &nonce).body(ByteStream::from(body))
             })
             .await?;
         Ok(Claim {

@@ -39,6 +39,8 @@ impl S3Store {
     }
 
     async fn probe_conditions(&self) -> Result<Conditions, StoreError> {
+        // Some servers would make a bucket whose name is mistyped.
+        self.list_objects(self.layout.folder(), None, 1).await?;
         let key = self.layout.probe(&nonce());
         let put = || {
             self.bucket
@@ -55,7 +57,8 @@ impl S3Store {
         // try whose success we did not hear of.
         let last = match first {
             Ok(_) => put().await.map_err(error::meaning),
-            Err(error) => Err(error),
+            Err(StoreError::PreconditionFailed) => Err(StoreError::PreconditionFailed),
+            Err(error) => return Err(error),
         };
         self.delete_quietly(&key).await;
         match last {

@@ -13,7 +13,7 @@ use super::put::{DIGEST, NONCE};
 use super::{S3Store, error};
 use crate::key::StoreKey;
 use crate::storage::names::nonce;
-use crate::storage::{ObjectInfo, StoreError, stored_name};
+use crate::storage::{ObjectInfo, PayloadError, StoreError, stored_name};
 
 /// The ranges by which an object too large for one request is copied.
 const RANGE_BYTES: u64 = 1 << 30;
@@ -43,7 +43,10 @@ impl S3Store {
         let copied = if source.size_bytes > self.bucket.options.max_single_copy_bytes {
             self.copy_in_ranges(from, to, &source, claim.as_ref()).await
         } else {
-            self.copy_at_once(from, to, &source, claim.as_ref()).await
+            tokio::select! {
+                copied = self.copy_at_once(from, to, &source, claim.as_ref()) => copied,
+                () = self.bucket.stop.cancelled() => Err(PayloadError::ShuttingDown.into()),
+            }
         };
         if let (Err(_), Some(claim)) = (&copied, &claim) {
             self.release(claim).await;
@@ -54,6 +57,22 @@ impl S3Store {
             }
             copied => copied.map(|()| source.etag),
         }
+    }
+
+    /// The `ETag` of the source if the target is a copy of it: no other upload
+    /// has its nonce.
+    pub(super) async fn etag_of_copied(
+        &self,
+        from: &StoreKey,
+        to: &StoreKey,
+    ) -> Result<Option<String>, StoreError> {
+        let head = self.bucket.client.head_object();
+        let head = head.bucket(&self.bucket.name).key(from.as_str());
+        let source = head.send().await.map_err(error::meaning)?;
+        let nonce = source.metadata.as_ref().and_then(|kept| kept.get(NONCE));
+        let Some(nonce) = nonce else { return Ok(None) };
+        let copied = self.etag_of_own(to, nonce).await?;
+        Ok(copied.and(source.e_tag))
     }
 
     /// Deletes an object that has been copied, unless it has changed since.
@@ -75,7 +94,7 @@ impl S3Store {
     async fn what_changed(&self, from: &StoreKey, source: &ObjectInfo) -> StoreError {
         match self.describe(from).await {
             Ok(now) if now.etag == source.etag => StoreError::AlreadyExists,
-            Ok(_) => StoreError::NotFound,
+            Ok(_) => StoreError::PreconditionFailed,
             Err(error) => error,
         }
     }
@@ -145,7 +164,10 @@ impl S3Store {
             nonce,
             claim: None,
         };
-        let copied = self.copy_ranges(from, source, &upload, claim).await;
+        let copied = tokio::select! {
+            copied = self.copy_ranges(from, source, &upload, claim) => copied,
+            () = self.bucket.stop.cancelled() => Err(PayloadError::ShuttingDown.into()),
+        };
         if copied.is_err() {
             self.abort(&upload).await;
         }

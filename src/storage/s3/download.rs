@@ -55,20 +55,19 @@ impl S3Store {
         key: &StoreKey,
         options: GetOptions,
     ) -> Result<Object, StoreError> {
+        let mut if_match = options.if_match;
         let range = match options.range {
             // Where a long tail begins is not known, and parts of it are to be
             // read in parallel.
             Some(ByteRange::Last(count)) if count > self.part_bytes() => {
-                let size_bytes = self.describe(key).await?.size_bytes;
-                Some(ByteRange::From(size_bytes.saturating_sub(count)))
+                let info = self.describe(key).await?;
+                if_match = if_match.or(Some(info.etag));
+                Some(ByteRange::From(info.size_bytes.saturating_sub(count)))
             }
             range => range,
         };
         let first = self.first_range(range);
-        match self
-            .open(key, Some(first), options.if_match.as_deref())
-            .await
-        {
+        match self.open(key, Some(first), if_match.as_deref()).await {
             Ok(output) => self.object(key, range, output),
             Err(StoreError::RangeNotSatisfiable { .. }) => {
                 let info = self.describe(key).await?;

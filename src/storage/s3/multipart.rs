@@ -67,7 +67,14 @@ impl S3Store {
             }),
             Err(error) => {
                 self.abort(&upload).await;
-                Err(error)
+                Err(match error {
+                    // Somebody has taken the name in spite of the claim, and
+                    // the payload is gone: the caller has to send it again.
+                    StoreError::AlreadyExists if request.mode == PutMode::FirstFree => {
+                        StoreError::Unavailable("the claimed name was taken".into())
+                    }
+                    error => error,
+                })
             }
         }
     }

@@ -106,6 +106,7 @@ impl Streaming {
                     return Ok(Some(bytes));
                 }
                 Err(StoreError::Unavailable(detail)) => detail,
+                Err(StoreError::Throttled) => StoreError::Throttled.to_string(),
                 // It is not the same object any more.
                 Err(StoreError::NotFound | StoreError::PreconditionFailed) => {
                     return Err(StoreError::PreconditionFailed);

@@ -1,5 +1,7 @@
 //! Tenant files under an S3 prefix.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 
@@ -7,6 +9,9 @@ use super::{Connection, error};
 use crate::storage::StoreError;
 use crate::tenant::settings::MAX_FILE_BYTES;
 use crate::tenant::source::{Listed, SourceError, TenantSource};
+
+/// A file that stalls for so long is read again at the next refresh.
+const IDLE_BODY: Duration = Duration::from_secs(20);
 
 /// The objects directly under a prefix whose names are those of tenant files.
 #[derive(Clone, Debug)]
@@ -67,8 +72,12 @@ impl TenantSource for S3Source {
             Err(error) => return Err(unavailable(&error)),
         };
         let mut bytes = Vec::new();
-        while let Some(chunk) = output.body.next().await {
-            let chunk = chunk.map_err(|error| SourceError::Unavailable(error.to_string()))?;
+        loop {
+            let next = tokio::time::timeout(IDLE_BODY, output.body.next()).await;
+            let Some(chunk) = next.map_err(|error| unavailable(&error))? else {
+                break;
+            };
+            let chunk = chunk.map_err(|error| unavailable(&error))?;
             bytes.extend_from_slice(&chunk);
             if bytes.len() > MAX_FILE_BYTES {
                 return Err(SourceError::TooLarge);
@@ -78,6 +87,6 @@ impl TenantSource for S3Source {
     }
 }
 
-fn unavailable(error: &StoreError) -> SourceError {
+fn unavailable(error: &dyn std::error::Error) -> SourceError {
     SourceError::Unavailable(error.to_string())
 }

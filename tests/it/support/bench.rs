@@ -39,6 +39,7 @@ impl Bench {
             ("KURA_PART_BYTES", "5242880"),
             ("KURA_S3_READ_TIMEOUT_SECONDS", "1"),
             ("KURA_S3_IDLE_BODY_SECONDS", "1"),
+            ("KURA_S3_MIN_BYTES_PER_SECOND", "5242880"),
         ];
         all.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
         all.extend_from_slice(settings);

@@ -62,10 +62,11 @@ impl TestApp {
 
     /// The head of a request of the single tenant, ready to be sent.
     pub fn head(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> String {
-        let token = self.token("default");
-        let mut head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: kura\r\nAuthorization: Bearer {token}\r\n"
-        );
+        let token = format!("Bearer {}", self.token("default"));
+        let given = headers.iter().any(|(name, _)| *name == "Authorization");
+        let own = (!given).then_some(("Authorization", token.as_str()));
+        let headers = own.iter().chain(headers);
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: kura\r\n");
         for (name, value) in headers {
             head = head + name + ": " + value + "\r\n";
         }
