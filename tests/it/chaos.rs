@@ -137,45 +137,44 @@ impl Chaos {
     }
 }
 
+/// Lets one sequence of faults loose on one Kura.
+async fn unleash(seed: u64) {
+    let chaos = Arc::new(Chaos {
+        bench: Bench::start().await,
+        random: Mutex::new(Random::new(seed)),
+        armed: Mutex::default(),
+        acknowledged: Mutex::default(),
+    });
+    stream::iter(0..SMALL + LARGE)
+        .for_each_concurrent(AT_ONCE, |number| {
+            let chaos = Arc::clone(&chaos);
+            let step = tokio::spawn(async move { chaos.step(number).await });
+            async { step.await.unwrap() }
+        })
+        .await;
+    let acknowledged = chaos.acknowledged.lock().unwrap().clone();
+    let requests = chaos.bench.server.requests();
+    let failed = requests
+        .iter()
+        .filter(|request| request.status.is_none_or(|status| status >= 500))
+        .count();
+    let count = acknowledged.len();
+    assert!(failed >= 30, "seed {seed}: {failed} failures are no chaos");
+    // One fault is never enough to make an upload fail.
+    assert!(
+        count > 120,
+        "seed {seed}: {count} uploads were acknowledged"
+    );
+
+    chaos.bench.server.clear_faults();
+    let files: Vec<&str> = acknowledged.keys().map(String::as_str).collect();
+    chaos.bench.until_only(&files).await;
+    for (key, body) in &acknowledged {
+        chaos.bench.assert_reads(key, body).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_fails_what_was_acknowledged_is_there_and_nothing_else() {
-    for seed in [1, 2] {
-        println!("seed {seed}");
-        let chaos = Arc::new(Chaos {
-            bench: Bench::start().await,
-            random: Mutex::new(Random::new(seed)),
-            armed: Mutex::default(),
-            acknowledged: Mutex::default(),
-        });
-        stream::iter(0..SMALL + LARGE)
-            .for_each_concurrent(AT_ONCE, |number| {
-                let chaos = Arc::clone(&chaos);
-                async move {
-                    let step = tokio::spawn(async move { chaos.step(number).await });
-                    step.await.unwrap();
-                }
-            })
-            .await;
-        let (bench, acknowledged) = (&chaos.bench, chaos.acknowledged.lock().unwrap().clone());
-        let failed = bench
-            .server
-            .requests()
-            .iter()
-            .filter(|r| r.status.is_none_or(|s| s >= 500))
-            .count();
-        println!(
-            "{} acknowledged, {failed} requests failed",
-            acknowledged.len()
-        );
-        assert!(failed >= 30, "there was no chaos: {failed}");
-        // One fault is never enough to make an upload fail.
-        let count = acknowledged.len();
-        assert!(count > 120, "{count} uploads were acknowledged");
-        bench.server.clear_faults();
-        let files: Vec<&str> = acknowledged.keys().map(String::as_str).collect();
-        bench.until_only(&files).await;
-        for (key, body) in &acknowledged {
-            bench.assert_reads(key, body).await;
-        }
-    }
+    futures_util::future::join_all([1, 2].map(unleash)).await;
 }

@@ -1,6 +1,7 @@
 //! HEAD, delete, list and move while S3 fails, and credentials that it refuses.
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use kura::config::StoreConfig;
 use reqwest::{Method, RequestBuilder};
 
@@ -29,23 +30,24 @@ fn simple(bench: &Bench) -> Vec<(RequestBuilder, &'static str, u16)> {
 
 #[tokio::test]
 async fn head_list_and_delete_outlive_a_passing_fault() {
-    let bench = Bench::start().await;
-    let body = pattern(1, 1000);
-    for fault in [
+    let faults = [
         Fault::status(503, "SlowDown"),
         Fault::status(500, "InternalError"),
         Fault::ResetRequestAfter(0),
         Fault::LostSuccess,
         Fault::StallRequest,
-    ] {
-        bench.store(NAME, &body).await;
+    ];
+    join_all(faults.map(|fault| async move {
+        let bench = Bench::start().await;
+        bench.store(NAME, &pattern(1, 1000)).await;
         for (request, operation, status) in simple(&bench) {
             bench.once(operation, fault.clone());
             let response = request.send().await.unwrap();
             assert_eq!(response.status(), status, "{operation}, {fault:?}");
         }
         bench.assert_only(&[]);
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]
@@ -65,26 +67,28 @@ async fn answer_that_stalls_in_the_middle_is_given_up() {
 
 #[tokio::test]
 async fn head_list_and_delete_that_fail_never_say_that_a_file_is_missing() {
-    let bench = Bench::impatient().await;
-    let body = pattern(1, 1000);
-    bench.store(NAME, &body).await;
-    for (fault, status) in [
+    let faults = [
         (Fault::status(503, "SlowDown"), 503),
         (Fault::status(500, "InternalError"), 503),
         (Fault::ResetRequestAfter(0), 503),
         (Fault::StallRequest, 503),
         (Fault::status(403, "AccessDenied"), 502),
         (Fault::status(400, "ExpiredToken"), 502),
-    ] {
+    ];
+    join_all(faults.map(|(fault, status)| async move {
+        let bench = Bench::impatient().await;
+        let body = pattern(1, 1000);
+        bench.store(NAME, &body).await;
         for (request, operation, _) in simple(&bench) {
             bench.always(operation, fault.clone());
             let response = request.send().await.unwrap();
             assert_eq!(response.status(), status, "{operation}, {fault:?}");
             bench.server.clear_faults();
         }
-    }
-    bench.assert_only(&[KEY]);
-    bench.assert_reads(KEY, &body).await;
+        bench.assert_only(&[KEY]);
+        bench.assert_reads(KEY, &body).await;
+    }))
+    .await;
 }
 
 #[tokio::test]
@@ -143,10 +147,10 @@ async fn missing_bucket_is_never_taken_for_a_missing_file() {
 
 #[tokio::test]
 async fn move_outlives_a_passing_fault_of_each_of_its_requests() {
-    let bench = Bench::start().await;
-    let body = pattern(1, 1000);
-    let s3_code = "InternalError".to_owned();
-    for operation in ["HeadObject", "PutObject", "CopyObject", "DeleteObject"] {
+    let operations = ["HeadObject", "PutObject", "CopyObject", "DeleteObject"];
+    join_all(operations.map(|operation| async move {
+        let bench = Bench::start().await;
+        let body = pattern(1, 1000);
         let mut faults = vec![
             Fault::status(503, "SlowDown"),
             Fault::status(500, "InternalError"),
@@ -154,7 +158,7 @@ async fn move_outlives_a_passing_fault_of_each_of_its_requests() {
             Fault::LostSuccess,
         ];
         if operation == "CopyObject" {
-            let s3_code = s3_code.clone();
+            let s3_code = "InternalError".to_owned();
             faults.push(Fault::OkWithErrorBody { s3_code });
             faults.push(Fault::ResetResponseAfter(10));
         }
@@ -167,7 +171,8 @@ async fn move_outlives_a_passing_fault_of_each_of_its_requests() {
             bench.assert_reads(TARGET, &body).await;
             bench.on_file(Method::DELETE, TARGET).send().await.unwrap();
         }
-    }
+    }))
+    .await;
 }
 
 #[tokio::test]

@@ -82,11 +82,11 @@ async fn small_upload_outlives_a_passing_fault_under_the_wanted_name() {
 
 #[tokio::test]
 async fn small_upload_that_cannot_be_stored_is_refused_and_leaves_nothing() {
-    let bench = Bench::impatient().await;
     let mut faults = lasting();
     let conflict = Fault::status(409, "ConditionalRequestConflict");
     faults.push((conflict, 503, "storage_unavailable"));
-    for (fault, status, code) in faults {
+    join_all(faults.into_iter().map(|(fault, status, code)| async move {
+        let bench = Bench::impatient().await;
         bench.always("PutObject", fault.clone());
         let response = bench.app.upload(NAME, "bytes").send().await.unwrap();
         assert_refused(response, status, code, &format!("{fault:?}")).await;
@@ -95,9 +95,10 @@ async fn small_upload_that_cannot_be_stored_is_refused_and_leaves_nothing() {
         assert_refused(response, status, code, &format!("PUT, {fault:?}")).await;
         bench.assert_only(&[]);
         bench.server.clear_faults();
-    }
-    // The name is still free.
-    assert_eq!(bench.store(NAME, &Bytes::from("bytes")).await, KEY);
+        // The name is still free.
+        assert_eq!(bench.store(NAME, &Bytes::from("bytes")).await, KEY);
+    }))
+    .await;
 }
 
 #[tokio::test]
