@@ -60,6 +60,15 @@ pub async fn run_random(store: Arc<dyn BlobStore>, layout: &Layout, seed: u64, o
     trial.run(&everything).await.unwrap();
 }
 
+/// Runs a thousand short sequences of random operations, some at once.
+///
+/// # Panics
+/// As [`run_random`] does.
+pub async fn run_thousand(store: Arc<dyn BlobStore>, layout: &Layout) {
+    let run = |seed| run_random(Arc::clone(&store), layout, seed, 12);
+    stream::iter(1_000..2_000).for_each_concurrent(8, run).await;
+}
+
 #[derive(Clone, Debug)]
 enum Operation {
     Put(PutRequest, Body),

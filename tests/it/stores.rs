@@ -100,6 +100,7 @@ async fn s3_does_as_the_model_does() {
     for seed in 0..4 {
         model::run_random(Arc::clone(&store) as _, &layout(), seed, 1000).await;
     }
+    model::run_thousand(store, &layout()).await;
     assert_eq!(server.open_uploads(), []);
 }
 

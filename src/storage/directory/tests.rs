@@ -93,6 +93,7 @@ async fn the_directory_agrees_with_the_model() {
         let store = Arc::new(bench.store.clone());
         model::run_random(store, &layout(), seed, 1_000).await;
     }
+    model::run_thousand(Arc::new(bench.store.clone()), &layout()).await;
     wait_until(|| bench.unfinished().is_empty()).await;
 }
 
