@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::support::app::problem_code;
+use crate::support::app::{BUCKET, FOLDER, problem_code};
 use crate::support::bench::{Bench, PART, assert_refused, body_by_hand, created, until};
 use crate::support::pattern;
 use crate::support::s3_server::{Fault, FaultRule};
@@ -76,6 +76,37 @@ async fn client_that_goes_away_before_the_reply_leaves_nothing() {
         bench.until_only(&[]).await;
         bench.server.latency(Duration::ZERO);
     }
+}
+
+#[tokio::test]
+async fn what_has_replaced_an_abandoned_upload_stays() {
+    let bench = patient(&[]).await;
+    bench.server.latency(Duration::from_millis(200));
+    let upload = tokio::spawn(bench.app.upload(NAME, pattern(1, 1000)).send());
+    bench.until_count("PutObject", 1).await;
+    upload.abort();
+    let full_key = format!("{FOLDER}/{KEY}");
+    until(
+        || bench.server.object(BUCKET, &full_key).is_some(),
+        "it is stored",
+    )
+    .await;
+    bench
+        .server
+        .put_object(BUCKET, &full_key, "of another", &[]);
+    // Kura looks whether it is still its own.
+    let looked = || {
+        let requests = bench.server.requests();
+        requests
+            .iter()
+            .any(|r| r.operation == "HeadObject" && r.status.is_some())
+    };
+    until(looked, "Kura has looked").await;
+    bench.app.shut_down().await;
+    assert_eq!(
+        bench.server.object(BUCKET, &full_key).unwrap().bytes(),
+        "of another"
+    );
 }
 
 #[tokio::test]

@@ -37,14 +37,14 @@ impl S3Store {
     pub(super) async fn put_multipart(
         &self,
         request: &PutRequest,
+        nonce: &str,
         first: Part,
         parts: PartReader,
     ) -> Result<Stored, StoreError> {
         let (key, claim) = self.take_name(request).await?;
-        let nonce = nonce();
         // Nobody else begins an upload to a name that is ours alone.
         let exclusive = claim.is_some() || key != request.key;
-        let create = self.multipart_of(request, &nonce);
+        let create = self.multipart_of(request, nonce);
         let created = self.begin(&key, exclusive, create).await;
         let upload_id = match created {
             Ok(upload_id) => upload_id,
@@ -56,7 +56,7 @@ impl S3Store {
         let upload = Multipart {
             key,
             upload_id,
-            nonce,
+            nonce: nonce.to_owned(),
             claim,
         };
         match self.send_parts(request, &upload, first, parts).await {

@@ -39,16 +39,31 @@ impl S3Store {
         let part_bytes = self.part_bytes_for(payload.length);
         let mut parts = PartReader::new(payload, self.share.clone(), part_bytes, abandoned.clone());
         let first = parts.next().await?;
+        let nonce = nonce();
         let stored = if parts.is_at_end().await? {
-            self.put_single(&request, first.bytes, parts.summary().digest)
+            let digest = parts.summary().digest;
+            self.put_single(&request, &nonce, first.bytes, digest)
                 .await?
         } else {
-            self.put_multipart(&request, first, parts).await?
+            self.put_multipart(&request, &nonce, first, parts).await?
         };
         if abandoned.is_cancelled() && request.mode != PutMode::Overwrite {
-            self.delete_quietly(&stored.key).await;
+            self.delete_own(&stored.key, &nonce).await;
         }
         Ok(stored)
+    }
+
+    /// Removes what has been stored with this nonce, and nothing that has
+    /// replaced it since.
+    async fn delete_own(&self, key: &StoreKey, nonce: &str) {
+        let deleted = match self.etag_of_own(key, nonce).await {
+            Ok(Some(etag)) => self.delete_unchanged(key, &etag).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = deleted {
+            tracing::warn!(%error, "an upload that nobody waits for could not be removed");
+        }
     }
 
     /// The size of parts: larger where 10,000 would not be enough.
@@ -62,18 +77,18 @@ impl S3Store {
     async fn put_single(
         &self,
         request: &PutRequest,
+        nonce: &str,
         bytes: Bytes,
         digest: Digest,
     ) -> Result<Stored, StoreError> {
         check_digest(request, digest)?;
         let size_bytes = bytes.len() as u64;
-        let nonce = nonce();
         let with_body = |put: PutObjectFluentBuilder| {
             let put = put
                 .content_type(content_type(request))
                 .set_content_disposition(request.file_name.as_deref().map(stored_name::stored_form))
                 .metadata(DIGEST, digest.to_string())
-                .metadata(NONCE, &nonce)
+                .metadata(NONCE, nonce)
                 .body(ByteStream::from(bytes.clone()));
             if self.bucket.options.checksums {
                 put.checksum_sha256(BASE64.encode(digest.as_bytes()))
@@ -84,19 +99,19 @@ impl S3Store {
         let key = match request.mode {
             PutMode::Overwrite => {
                 let put = || with_body(self.new_put(&request.key));
-                self.put_once(&request.key, &nonce, put).await?;
+                self.put_once(&request.key, nonce, put).await?;
                 request.key.clone()
             }
             PutMode::CreateOnly => {
                 self.refuse_if_taken(&request.key).await?;
-                self.create(&request.key, &nonce, &with_body).await?;
+                self.create(&request.key, nonce, &with_body).await?;
                 request.key.clone()
             }
             PutMode::FirstFree => {
                 let mut names = self.names_for(&request.key).await?;
                 loop {
                     let key = names.next().ok_or(StoreError::AlreadyExists)?;
-                    match self.create(&key, &nonce, &with_body).await {
+                    match self.create(&key, nonce, &with_body).await {
                         Ok(_) => break key,
                         Err(StoreError::AlreadyExists) => {}
                         Err(error) => return Err(error),
