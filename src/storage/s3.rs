@@ -26,6 +26,8 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::Builder as ConfigOverride;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::operation::delete_object::builders::DeleteObjectFluentBuilder;
+use aws_sdk_s3::operation::head_object::builders::HeadObjectFluentBuilder;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -167,6 +169,16 @@ impl S3Store {
         }
     }
 
+    fn head_request(&self, key: &str) -> HeadObjectFluentBuilder {
+        let head = self.bucket.client.head_object();
+        head.bucket(&self.bucket.name).key(key)
+    }
+
+    fn delete_request(&self, key: &StoreKey) -> DeleteObjectFluentBuilder {
+        let delete = self.bucket.client.delete_object();
+        delete.bucket(&self.bucket.name).key(key.as_str())
+    }
+
     /// Finds out whether the server honours conditional writes, unless that
     /// is known. Called at start so that the first upload need not wait.
     ///
@@ -234,9 +246,12 @@ impl BlobStore for S3Store {
     }
 
     async fn delete(&self, key: &StoreKey) -> Result<(), StoreError> {
-        let request = self.bucket.client.delete_object();
-        let request = request.bucket(&self.bucket.name).key(key.as_str());
-        match request.send().await.map_err(error::meaning) {
+        match self
+            .delete_request(key)
+            .send()
+            .await
+            .map_err(error::meaning)
+        {
             Ok(_) | Err(StoreError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }

@@ -7,7 +7,7 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 
-use super::{S3Store, error};
+use super::S3Store;
 use crate::key::StoreKey;
 use crate::storage::StoreError;
 use crate::storage::names::nonce;
@@ -50,19 +50,8 @@ impl S3Store {
 
     /// Gives a name back, unless something else has it by now.
     pub(super) async fn release(&self, claim: &Claim) {
-        let delete = self.bucket.client.delete_object();
-        let delete = delete.bucket(&self.bucket.name).key(claim.key.as_str());
-        let released = delete.if_match(&claim.etag).send().await;
-        if let Err(error) = released.map_err(error::meaning) {
+        if let Err(error) = self.delete_unchanged(&claim.key, &claim.etag).await {
             tracing::warn!(%error, "a claim could not be removed");
-        }
-    }
-
-    pub(super) async fn delete_quietly(&self, key: &StoreKey) {
-        let delete = self.bucket.client.delete_object();
-        let delete = delete.bucket(&self.bucket.name).key(key.as_str());
-        if let Err(error) = delete.send().await.map_err(error::meaning) {
-            tracing::warn!(%error, "an object of no use could not be removed");
         }
     }
 }

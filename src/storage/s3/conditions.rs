@@ -7,8 +7,8 @@
 use aws_sdk_s3::primitives::ByteStream;
 
 use super::{S3Store, error};
-use crate::storage::StoreError;
 use crate::storage::names::nonce;
+use crate::storage::{BlobStore as _, StoreError};
 
 /// What the server does with a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,9 @@ impl S3Store {
             Err(StoreError::PreconditionFailed) => Err(StoreError::PreconditionFailed),
             Err(error) => return Err(error),
         };
-        self.delete_quietly(&key).await;
+        if let Err(error) = self.delete(&key).await {
+            tracing::warn!(%error, "the object that was written as a trial could not be removed");
+        }
         match last {
             Ok(_) => Ok(Conditions::Ignored),
             Err(StoreError::PreconditionFailed) => Ok(Conditions::Honoured),

@@ -66,9 +66,8 @@ impl S3Store {
         from: &StoreKey,
         to: &StoreKey,
     ) -> Result<Option<String>, StoreError> {
-        let head = self.bucket.client.head_object();
-        let head = head.bucket(&self.bucket.name).key(from.as_str());
-        let source = head.send().await.map_err(error::meaning)?;
+        let head = self.head_request(from.as_str()).send().await;
+        let source = head.map_err(error::meaning)?;
         let nonce = source.metadata.as_ref().and_then(|kept| kept.get(NONCE));
         let Some(nonce) = nonce else { return Ok(None) };
         let copied = self.etag_of_own(to, nonce).await?;
@@ -81,8 +80,7 @@ impl S3Store {
         key: &StoreKey,
         etag: &str,
     ) -> Result<(), StoreError> {
-        let delete = self.bucket.client.delete_object();
-        let delete = delete.bucket(&self.bucket.name).key(key.as_str());
+        let delete = self.delete_request(key);
         match delete.if_match(etag).send().await.map_err(error::meaning) {
             Ok(_) | Err(StoreError::NotFound) => Ok(()),
             Err(error) => Err(error),
@@ -129,11 +127,7 @@ impl S3Store {
     /// True when one object is a copy of the other: all that a copy keeps is
     /// the same, the nonce that every upload of ours has among it.
     async fn are_copies(&self, from: &StoreKey, to: &StoreKey) -> bool {
-        let head = |key: &StoreKey| {
-            let head = self.bucket.client.head_object();
-            let head = head.bucket(&self.bucket.name).key(key.as_str());
-            head.send()
-        };
+        let head = |key: &StoreKey| self.head_request(key.as_str()).send();
         let (Ok(one), Ok(other)) = tokio::join!(head(from), head(to)) else {
             return false;
         };

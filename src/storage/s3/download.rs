@@ -23,8 +23,7 @@ const SLICE_BYTES: usize = 256 * 1024;
 
 impl S3Store {
     pub(super) async fn describe(&self, key: &StoreKey) -> Result<ObjectInfo, StoreError> {
-        let head = self.bucket.client.head_object();
-        let head = head.bucket(&self.bucket.name).key(key.as_str());
+        let head = self.head_request(key.as_str());
         match head.send().await.map_err(error::meaning) {
             Ok(output) => {
                 let _ = self.bucket.seen.set(());

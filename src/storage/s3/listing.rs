@@ -81,8 +81,7 @@ impl S3Store {
     }
 
     async fn is_claim(&self, entry: &Entry) -> Result<bool, StoreError> {
-        let head = self.bucket.client.head_object();
-        let head = head.bucket(&self.bucket.name).key(&entry.key);
+        let head = self.head_request(&entry.key);
         match head.send().await.map_err(error::meaning) {
             Ok(output) => {
                 let metadata = output.metadata.unwrap_or_default();

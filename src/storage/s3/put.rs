@@ -233,12 +233,7 @@ impl S3Store {
         key: &StoreKey,
         nonce: &str,
     ) -> Result<Option<String>, StoreError> {
-        let head = self.bucket.client.head_object();
-        let head = head
-            .bucket(&self.bucket.name)
-            .key(key.as_str())
-            .send()
-            .await;
+        let head = self.head_request(key.as_str()).send().await;
         let output = match head.map_err(error::meaning) {
             Ok(output) => output,
             Err(StoreError::NotFound) => return Ok(None),

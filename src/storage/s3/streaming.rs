@@ -65,8 +65,7 @@ impl Source {
     }
 
     async fn stored_crc64(&self) -> Option<u64> {
-        let head = self.store.bucket.client.head_object();
-        let head = head.bucket(&self.store.bucket.name).key(self.key.as_str());
+        let head = self.store.head_request(self.key.as_str());
         let head = head
             .if_match(&self.etag)
             .checksum_mode(ChecksumMode::Enabled);
