@@ -6,6 +6,7 @@
 
 mod memory;
 mod reader;
+mod rendering;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use self::reader::Reader;
 pub use self::settings::{SETTINGS, Setting};
 use crate::http::pace::PaceLimit;
 use crate::http::server::ServeOptions;
+use crate::render::pool::PoolOptions;
 use crate::storage::s3::{ConnectOptions, S3Options};
 use crate::tenant::{Secrets, TenantSettings};
 
@@ -39,6 +41,14 @@ pub struct Config {
     pub pace: PaceLimit,
     /// The limits of what is under way.
     pub limits: Limits,
+    /// Where thumbnails are kept besides the store.
+    pub cache: CacheConfig,
+    /// How thumbnails are made.
+    pub render: PoolOptions,
+    /// How long it is remembered that a picture has no thumbnail.
+    pub thumbnail_failure_ttl: Duration,
+    /// The thumbnails made of each upload, in pixels a side.
+    pub eager_thumbnails: Vec<u32>,
     /// Age at which an import expires.
     pub import_ttl: Duration,
     /// How often the store is asked for a sign of life.
@@ -72,6 +82,17 @@ pub struct S3Config {
     pub connect: ConnectOptions,
     /// How the store goes about its work.
     pub options: S3Options,
+}
+
+/// What is kept close at hand, and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheConfig {
+    /// Where on disk; `None` for nowhere.
+    pub directory: Option<PathBuf>,
+    /// Most on disk, in bytes.
+    pub disk_bytes: u64,
+    /// Most in memory, in bytes.
+    pub memory_bytes: usize,
 }
 
 /// Where tenants come from.

@@ -8,6 +8,7 @@ pub mod tenant;
 
 pub mod budget;
 pub mod metrics;
+pub mod render;
 pub mod storage;
 
 pub mod http;

@@ -1,4 +1,4 @@
-//! How much memory there is for buffers when the operator does not say.
+//! How much memory and how many CPUs there are when the operator does not say.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +33,12 @@ fn cgroup_directories() -> Vec<PathBuf> {
         .flat_map(|path| Path::new(path.trim_start_matches('/')).ancestors())
         .flat_map(|path| roots.map(|root| root.join(path)))
         .collect()
+}
+
+/// How many CPUs this process may use; the standard library knows the quotas
+/// of cgroups.
+pub(super) fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 fn machine_memory_bytes() -> Option<u64> {

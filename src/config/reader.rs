@@ -43,7 +43,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn error(&mut self, name: &str, error: impl fmt::Display) {
+    pub(super) fn error(&mut self, name: &str, error: impl fmt::Display) {
         self.errors.push(format!("{name}: {error}"));
     }
 
@@ -79,13 +79,13 @@ impl<'a> Reader<'a> {
         LogConfig { filter, json }
     }
 
-    fn optional(&self, name: &'static str) -> Option<String> {
+    pub(super) fn optional(&self, name: &'static str) -> Option<String> {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
 
     /// A number within `range`. What is wrong is noted, and the range's start
     /// stands in for it.
-    fn number<T>(&mut self, name: &'static str, range: RangeInclusive<T>) -> T
+    pub(super) fn number<T>(&mut self, name: &'static str, range: RangeInclusive<T>) -> T
     where
         T: Copy + FromStr + PartialOrd + fmt::Display,
     {
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn seconds(&mut self, name: &'static str) -> Duration {
+    pub(super) fn seconds(&mut self, name: &'static str) -> Duration {
         Duration::from_secs(self.number(name, 1..=31_536_000))
     }
 
@@ -143,6 +143,10 @@ impl<'a> Reader<'a> {
         Some(Config {
             listen: self.listen(),
             limits: self.limits(&store, single),
+            cache: self.cache(&store),
+            render: self.render(),
+            thumbnail_failure_ttl: self.seconds("KURA_THUMBNAIL_FAILURE_SECONDS"),
+            eager_thumbnails: self.eager_thumbnails(),
             store,
             secrets,
             serve: ServeOptions {

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["digest", "key"],
     &["tenant"],
     &["budget", "metrics"],
-    &["storage"],
+    &["render", "storage"],
     &["http"],
     &["config", "telemetry"],
     &["ops"],

@@ -1,0 +1,74 @@
+//! The settings of thumbnails: how they are made and where they are kept.
+
+use std::path::PathBuf;
+
+use super::memory::cpus;
+use super::reader::Reader;
+use super::{CacheConfig, StoreConfig};
+use crate::render::pool::PoolOptions;
+use crate::render::{Limits, MAX_SIDE, SIDE_STEP};
+
+/// However many CPUs there are, more workers than that have to be asked for.
+const MAX_AUTO_WORKERS: usize = 16;
+
+impl Reader<'_> {
+    pub(super) fn cache(&mut self, store: &StoreConfig) -> CacheConfig {
+        CacheConfig {
+            directory: match (self.text("KURA_CACHE_DIR").as_str(), store) {
+                ("auto", StoreConfig::Directory(root)) => Some(root.join("cache")),
+                ("auto", StoreConfig::S3(_)) => None,
+                (path, _) => Some(PathBuf::from(path)),
+            },
+            disk_bytes: self.number("KURA_CACHE_BYTES", 1..=u64::MAX),
+            memory_bytes: self.number("KURA_CACHE_MEMORY_BYTES", 0..=usize::MAX),
+        }
+    }
+
+    pub(super) fn render(&mut self) -> PoolOptions {
+        let worker_memory_bytes = self.number("KURA_RENDER_MEMORY_BYTES", (128 << 20)..=u64::MAX);
+        PoolOptions {
+            // The same program even when its file is replaced.
+            program: "/proc/self/exe".into(),
+            workers: match self.text("KURA_RENDER_WORKERS").as_str() {
+                "auto" => cpus().clamp(2, MAX_AUTO_WORKERS),
+                _ => self.number("KURA_RENDER_WORKERS", 1..=1024),
+            },
+            queue: self.number("KURA_RENDER_QUEUE", 0..=1_000_000),
+            patience: self.seconds("KURA_WAIT_SECONDS"),
+            deadline: self.seconds("KURA_RENDER_SECONDS"),
+            worker_memory_bytes,
+            worker_jobs: self.number("KURA_RENDER_JOBS", 1..=u32::MAX),
+            worker_idle: self.seconds("KURA_RENDER_IDLE_SECONDS"),
+            limits: Limits {
+                source_bytes: self.number("KURA_RENDER_MAX_SOURCE_BYTES", 1..=u64::MAX),
+                pixels: self.number("KURA_RENDER_MAX_PIXELS", 1..=u64::MAX),
+                // The rest is for the source and for what decoders need besides.
+                frame_bytes: worker_memory_bytes / 2,
+            },
+            fallback_font: self.optional("KURA_FALLBACK_FONT").map(PathBuf::from),
+        }
+    }
+
+    pub(super) fn eager_thumbnails(&mut self) -> Vec<u32> {
+        let text = self.text("KURA_EAGER_THUMBNAILS");
+        let sides = text
+            .split(',')
+            .map(str::trim)
+            .filter(|side| !side.is_empty());
+        let sides: Result<Vec<u32>, _> = sides.map(str::parse).collect();
+        let fits =
+            |side: &u32| (SIDE_STEP..=MAX_SIDE).contains(side) && side.is_multiple_of(SIDE_STEP);
+        match sides {
+            Ok(sides) if sides.iter().all(fits) => sides,
+            _ => {
+                self.error(
+                    "KURA_EAGER_THUMBNAILS",
+                    format_args!(
+                        "must be multiples of {SIDE_STEP} up to {MAX_SIDE}, with commas between"
+                    ),
+                );
+                Vec::new()
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! WebP.
+
+use crate::render::picture::Picture;
+use crate::render::{Limits, Order, Refusal};
+
+/// Decodes a WebP.
+///
+/// # Errors
+/// See [`Refusal`].
+pub fn decode(source: &[u8], order: Order, limits: &Limits) -> Result<Picture, Refusal> {
+    let _ = (source, order, limits);
+    Err(Refusal::Broken)
+}
