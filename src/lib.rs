@@ -11,6 +11,8 @@ pub mod metrics;
 pub mod render;
 pub mod storage;
 
+pub mod cache;
+
 pub mod http;
 
 pub mod config;

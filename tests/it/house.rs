@@ -16,6 +16,7 @@ const FLOORS: &[&[&str]] = &[
     &["tenant"],
     &["budget", "metrics"],
     &["render", "storage"],
+    &["cache"],
     &["http"],
     &["config", "telemetry"],
     &["ops"],
