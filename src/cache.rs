@@ -20,6 +20,13 @@ pub struct CacheKey {
 }
 
 impl CacheKey {
+    /// True for the tenant's thumbnails of this original, or of any.
+    #[must_use]
+    pub fn is_among(&self, tenant: &TenantId, original: Option<Original>) -> bool {
+        let same = |original| original == self.thumbnail.original();
+        self.tenant == *tenant && original.is_none_or(same)
+    }
+
     /// The keys of a tenant's thumbnails of one original.
     pub fn all_of(tenant: &TenantId, original: Original) -> impl Iterator<Item = Self> {
         original.thumbnails().map(|thumbnail| Self {

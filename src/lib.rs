@@ -13,6 +13,8 @@ pub mod storage;
 
 pub mod cache;
 
+pub mod thumbnails;
+
 pub mod http;
 
 pub mod config;

@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["budget", "metrics"],
     &["render", "storage"],
     &["cache"],
+    &["thumbnails"],
     &["http"],
     &["config", "telemetry"],
     &["ops"],
