@@ -15,6 +15,7 @@ pub mod format;
 pub mod jpeg;
 pub mod picture;
 pub mod pool;
+pub mod protocol;
 
 use std::io::{self, BufRead};
 
