@@ -16,6 +16,8 @@ pub mod jpeg;
 pub mod picture;
 pub mod pool;
 pub mod protocol;
+pub mod sandbox;
+pub mod worker;
 
 use std::io::{self, BufRead};
 
