@@ -51,6 +51,20 @@ pub struct RejectionLabels {
     pub code: &'static str,
 }
 
+/// A thumbnail that was to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RenderLabels {
+    /// What came of it.
+    pub outcome: &'static str,
+}
+
+/// A worker that ended without having been asked to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LossLabels {
+    /// Why it did.
+    pub cause: &'static str,
+}
+
 /// The metrics themselves.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -83,6 +97,18 @@ pub struct Metrics {
     pub broken_tenants: Gauge<u64, AtomicU64>,
     /// Imports removed because they had expired.
     pub expired_imports: Counter,
+    /// Thumbnails that were to be made.
+    pub renders: Family<RenderLabels, Counter>,
+    /// Time that a worker had a thumbnail, the wait for its source included.
+    pub render_seconds: Histogram,
+    /// CPU time that a worker took for a thumbnail.
+    pub render_cpu_seconds: Histogram,
+    /// Thumbnails that wait for a worker.
+    pub render_queue: Gauge,
+    /// Worker processes.
+    pub render_workers: Gauge,
+    /// Workers that ended without having been asked to.
+    pub render_workers_lost: Family<LossLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -104,6 +130,12 @@ impl Default for Metrics {
             tenants: Gauge::default(),
             broken_tenants: Gauge::default(),
             expired_imports: Counter::default(),
+            renders: Family::default(),
+            render_seconds: latency(),
+            render_cpu_seconds: latency(),
+            render_queue: Gauge::default(),
+            render_workers: Gauge::default(),
+            render_workers_lost: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -129,6 +161,12 @@ impl Metrics {
         all.register("tenants", "Tenants being served", self.tenants.clone());
         all.register("tenants_broken", "Tenant files that cannot be used as they are", self.broken_tenants.clone());
         all.register("imports_expired", "Imports removed because they had expired", self.expired_imports.clone());
+        all.register("renders", "Thumbnails that were to be made, by what came of it", self.renders.clone());
+        all.register_with_unit("render_duration", "Time that a worker had a thumbnail, the wait for its source included", Unit::Seconds, self.render_seconds.clone());
+        all.register_with_unit("render_cpu", "CPU time that a worker took for a thumbnail", Unit::Seconds, self.render_cpu_seconds.clone());
+        all.register("render_queue", "Thumbnails that wait for a worker", self.render_queue.clone());
+        all.register("render_workers", "Worker processes", self.render_workers.clone());
+        all.register("render_workers_lost", "Workers that ended without having been asked to, by cause", self.render_workers_lost.clone());
         all
     }
 
