@@ -85,6 +85,20 @@ pub struct CacheMetrics {
     pub evictions: Counter,
 }
 
+/// A thumbnail that was to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RenderLabels {
+    /// What came of it.
+    pub outcome: &'static str,
+}
+
+/// A worker that ended without having been asked to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LossLabels {
+    /// Why it did.
+    pub cause: &'static str,
+}
+
 /// The metrics themselves.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -128,6 +142,18 @@ pub struct Metrics {
     cache_bytes: Family<CacheLabels, Gauge<u64, AtomicU64>>,
     cache_entries: Family<CacheLabels, Gauge<u64, AtomicU64>>,
     cache_evictions: Family<CacheLabels, Counter>,
+    /// Thumbnails that were to be made.
+    pub renders: Family<RenderLabels, Counter>,
+    /// Time that a worker had a thumbnail, the wait for its source included.
+    pub render_seconds: Histogram,
+    /// CPU time that a worker took for a thumbnail.
+    pub render_cpu_seconds: Histogram,
+    /// Thumbnails that wait for a worker.
+    pub render_queue: Gauge,
+    /// Worker processes.
+    pub render_workers: Gauge,
+    /// Workers that ended without having been asked to.
+    pub render_workers_lost: Family<LossLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -156,6 +182,12 @@ impl Default for Metrics {
             cache_bytes: Family::default(),
             cache_entries: Family::default(),
             cache_evictions: Family::default(),
+            renders: Family::default(),
+            render_seconds: latency(),
+            render_cpu_seconds: latency(),
+            render_queue: Gauge::default(),
+            render_workers: Gauge::default(),
+            render_workers_lost: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -188,6 +220,12 @@ impl Metrics {
         all.register("cache_entries", "Thumbnails in a cache", self.cache_entries.clone());
         all.register("cache_evictions", "Thumbnails removed from a cache to make room", self.cache_evictions.clone());
         all.register("cache_corrupt", "Damaged files found in the cache on disk", self.corrupt_cached.clone());
+        all.register("renders", "Thumbnails that were to be made, by what came of it", self.renders.clone());
+        all.register_with_unit("render_duration", "Time that a worker had a thumbnail, the wait for its source included", Unit::Seconds, self.render_seconds.clone());
+        all.register_with_unit("render_cpu", "CPU time that a worker took for a thumbnail", Unit::Seconds, self.render_cpu_seconds.clone());
+        all.register("render_queue", "Thumbnails that wait for a worker", self.render_queue.clone());
+        all.register("render_workers", "Worker processes", self.render_workers.clone());
+        all.register("render_workers_lost", "Workers that ended without having been asked to, by cause", self.render_workers_lost.clone());
         all
     }
 

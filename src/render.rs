@@ -15,6 +15,9 @@ pub mod format;
 pub mod jpeg;
 pub mod picture;
 pub mod pool;
+pub mod protocol;
+pub mod sandbox;
+pub mod worker;
 
 use std::io::{self, BufRead};
 

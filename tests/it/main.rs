@@ -29,6 +29,7 @@ mod openapi;
 mod process;
 mod ranges;
 mod refusals;
+mod rendering;
 mod requests;
 mod same_name;
 mod stores;
