@@ -34,4 +34,6 @@ mod requests;
 mod same_name;
 mod stores;
 mod tenants;
+mod thumbnails;
+mod thumbnails_kept;
 mod uploads;

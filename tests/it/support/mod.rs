@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod bench;
+pub mod pictures;
 pub mod process;
 pub mod raw;
 pub mod s3_server;
