@@ -230,7 +230,7 @@ impl Thumbnails {
         let mut source = Source::open(store, source, thumbnail.original()).await?;
         let rendered = seat.render(order(thumbnail), &mut source).await?;
         source.verify().await?;
-        Ok(rendered.bytes.into())
+        Ok(exactly(rendered.bytes))
     }
 
     /// Hands out what was found, and keeps it where it is not yet.
@@ -304,10 +304,10 @@ impl Thumbnails {
         original: Original,
     ) -> Result<(), TenantStoreError> {
         self.forget(tenant, Some(original)).await;
-        store.delete_thumbnails_of(&original).await?;
+        let deleted = store.delete_thumbnails_of(&original).await;
         // What was found while it was being removed.
         self.forget(tenant, Some(original)).await;
-        Ok(())
+        deleted
     }
 
     /// Removes all of the tenant's thumbnails.
@@ -321,11 +321,13 @@ impl Thumbnails {
         store: &TenantStore,
     ) -> Result<(), ThumbnailError> {
         self.forget(tenant, None).await;
-        if !store.delete_thumbnails().await? {
-            return Err(ThumbnailError::Shared);
-        }
+        let deleted = store.delete_thumbnails().await;
         self.forget(tenant, None).await;
-        Ok(())
+        if deleted? {
+            Ok(())
+        } else {
+            Err(ThumbnailError::Shared)
+        }
     }
 
     async fn forget(&self, tenant: &TenantId, original: Option<Original>) {
@@ -353,6 +355,11 @@ fn order(thumbnail: ThumbKey) -> Order {
     }
 }
 
+/// Bytes that take no more memory than they are: they may be cached for long.
+fn exactly(bytes: Vec<u8>) -> Bytes {
+    bytes.into_boxed_slice().into()
+}
+
 /// The media type of a thumbnail, whoever has made it.
 #[must_use]
 pub fn media_type(thumbnail: &[u8]) -> &'static str {
@@ -376,9 +383,22 @@ async fn stored(store: &TenantStore, key: ThumbKey) -> Result<Option<Bytes>, Ten
         Ok(all)
     });
     match bytes.await {
-        // Exactly as large as it has to be, for the cache in memory.
-        Ok(bytes) => Ok(Some(bytes.into_boxed_slice().into())),
+        Ok(bytes) => Ok(Some(exactly(bytes))),
         Err(StoreError::Corrupt) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::{MAX_SIDE, SIDE_STEP};
+
+    #[test]
+    fn sizes_in_names_are_those_that_are_made() {
+        let key = crate::cache::tests::key("a", 1, 50);
+        let named = key.thumbnail.original().thumbnails().map(|key| key.side());
+        let made = (SIDE_STEP..=MAX_SIDE).filter(|side| side.is_multiple_of(SIDE_STEP));
+        assert!(named.eq(made));
     }
 }

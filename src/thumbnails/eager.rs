@@ -11,7 +11,7 @@ use futures_util::{TryStreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::Instrument;
 
-use super::{Found, Join, Origin, ThumbnailError, Thumbnails, Wish, order};
+use super::{Found, Join, Origin, ThumbnailError, Thumbnails, Wish, exactly, order};
 use crate::budget::{Permit, Share};
 use crate::cache::CacheKey;
 use crate::digest::FileDigest;
@@ -162,7 +162,7 @@ impl Thumbnails {
             let mut source = stream::iter(chunks);
             let found = match seat.render(order(thumbnail), &mut source).await {
                 Ok(rendered) => Ok(Found {
-                    bytes: rendered.bytes.into(),
+                    bytes: exactly(rendered.bytes),
                     origin: Origin::Rendered,
                 }),
                 Err(RenderError::Refused(refusal)) => Err(refusal.into()),

@@ -60,6 +60,32 @@ async fn thumbnail_is_made_of_its_source_and_stored_as_redmica_s3_does() {
 }
 
 #[tokio::test]
+async fn cleared_thumbnails_are_gone_and_files_are_not() {
+    for stand in Stand::both().await {
+        let body = picture(1);
+        put(&stand.app, KEY, &body).await;
+        let name = name_of(&body, 100);
+        let original = name.strip_suffix("_100.thumb").unwrap();
+        for what in [&format!("/{original}"), ""] {
+            stand.app.shown(&name, KEY).await;
+            eventually("stored", || thumbnails(&stand).contains(&name)).await;
+            let path = format!("/v1/thumbnails{what}");
+            for _ in 0..2 {
+                let clear = stand.app.request(Method::DELETE, &path).send().await;
+                assert_eq!(clear.unwrap().status(), 204);
+                assert_eq!(stand.keys(), [format!("{FOLDER}/{KEY}")]);
+            }
+            let again = stand
+                .app
+                .get(&format!("/v1/thumbnails/{name}"))
+                .send()
+                .await;
+            assert_refused(again.unwrap(), 404, "source_needed", what).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn head_has_the_headers_of_get_and_no_body() {
     let stand = Stand::directory(&[]).await;
     let body = picture(1);
