@@ -3,7 +3,7 @@
 //! Each is put up whole or the worker does not work. Only landlock may be
 //! missing, where the kernel has none; seccomp forbids the same calls.
 //!
-//! This is the only module of Kura with `unsafe`.
+//! What is `unsafe` here and below are system calls that no library wraps.
 
 pub mod drill;
 mod filter;

@@ -72,6 +72,7 @@ fn work(setup: &Setup) -> io::Result<()> {
     });
     Socket.write_all(&ready.to_frame())?;
     while let Some(job) = next_job()? {
+        Socket.write_all(&Report::Begun.to_frame())?;
         let mut source = Source::default();
         let report = answer(job, &mut source, &mut studio, setup.drills);
         Socket.write_all(&report.to_frame())?;

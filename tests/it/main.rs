@@ -35,3 +35,4 @@ mod same_name;
 mod stores;
 mod tenants;
 mod uploads;
+mod workers;

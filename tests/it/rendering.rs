@@ -1,105 +1,12 @@
-//! Workers in their sandbox: every wall tried from inside, by drills, and
-//! every way of dying told from the others.
+//! Every wall around a worker tried from inside, by drills, and every way of
+//! dying told from the others.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::{self, BoxStream};
-use kura::metrics::{LossLabels, Metrics};
-use kura::render::pool::{Pool, PoolOptions, RenderError, Seat, Urgency};
-use kura::render::{Limits, Order, Refusal, Rendered};
+use kura::render::Refusal;
 
-const ORDER: Order = Order { side: 100 };
-/// What a worker may take in these tests, unless they are about that.
-const MEMORY_BYTES: u64 = 600 << 20;
-const DEADLINE: Duration = Duration::from_secs(20);
-
-type Source = BoxStream<'static, Result<Bytes, &'static str>>;
-type Answer = Result<Rendered, RenderError<&'static str>>;
-
-/// A pool whose workers obey drills.
-struct Stand {
-    pool: Arc<Pool>,
-    metrics: Metrics,
-}
-
-impl Stand {
-    fn new(change: impl FnOnce(&mut PoolOptions)) -> Self {
-        let mut options = options();
-        change(&mut options);
-        let metrics = Metrics::default();
-        let pool = Pool::with_drills(options, metrics.clone());
-        Self { pool, metrics }
-    }
-
-    async fn seat(&self) -> Seat<'_> {
-        self.pool.seat(Urgency::Interactive).await.unwrap()
-    }
-
-    async fn render(&self, mut source: Source) -> Answer {
-        self.seat().await.render(ORDER, &mut source).await
-    }
-
-    async fn drill(&self, what: &str) -> Answer {
-        self.render(drill(what)).await
-    }
-
-    /// How many workers were lost for `cause`.
-    fn lost(&self, cause: &'static str) -> u64 {
-        let labels = LossLabels { cause };
-        self.metrics
-            .render_workers_lost
-            .get_or_create(&labels)
-            .get()
-    }
-
-    /// The next thumbnail is made, whatever was before.
-    async fn check_serves(&self) {
-        let thumbnail = self.drill("echo 1000").await.unwrap();
-        assert_eq!(thumbnail.bytes.len(), 1000);
-    }
-}
-
-fn options() -> PoolOptions {
-    PoolOptions {
-        program: env!("CARGO_BIN_EXE_kura").into(),
-        workers: 1,
-        queue: 100,
-        patience: Duration::from_mins(1),
-        deadline: DEADLINE,
-        worker_memory_bytes: MEMORY_BYTES,
-        worker_jobs: 1000,
-        worker_idle: Duration::from_mins(1),
-        limits: limits(),
-        fallback_font: None,
-    }
-}
-
-fn limits() -> Limits {
-    Limits {
-        source_bytes: 64 << 20,
-        pixels: 100_000_000,
-        frame_bytes: 256 << 20,
-    }
-}
-
-fn drill(what: &str) -> Source {
-    source(format!("KURA-DRILL {what}\n").into_bytes())
-}
-
-fn source(bytes: Vec<u8>) -> Source {
-    stream::iter([Ok(Bytes::from(bytes))]).boxed()
-}
-
-fn refusal(answer: &Answer) -> Option<Refusal> {
-    match answer {
-        Err(RenderError::Refused(refusal)) => Some(*refusal),
-        _ => None,
-    }
-}
+use crate::support::drills::{Stand, refusal};
 
 #[tokio::test]
 async fn thumbnails_come_back_whole_whatever_their_size() {
