@@ -10,6 +10,7 @@
 //! ones as far as they go, as browsers do. What it allocates follows from the
 //! size in [`Header`], what it computes is bounded by that and the file's size.
 
+mod ac;
 mod bits;
 mod frame;
 mod huffman;
@@ -187,14 +188,14 @@ impl<'a> Decoder<'a> {
     /// See [`Error`].
     pub fn decode(self, scale: Scale) -> Result<Vec<Plane>, Error> {
         match scale {
-            Scale::Eighth => self.run::<1>(1),
-            Scale::Quarter => self.run::<5>(2),
-            Scale::Half => self.run::<25>(4),
+            Scale::Eighth => self.run::<1>(),
+            Scale::Quarter => self.run::<2>(),
+            Scale::Half => self.run::<4>(),
         }
     }
 
-    fn run<const KEPT: usize>(self, side: usize) -> Result<Vec<Plane>, Error> {
-        let run = Run::<KEPT>::new(self.frame, self.tables, self.segments, side);
+    fn run<const SIDE: usize>(self) -> Result<Vec<Plane>, Error> {
+        let run = Run::<SIDE>::new(self.frame, self.tables, self.segments);
         run.planes(self.first_scan)
     }
 }

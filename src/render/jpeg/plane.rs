@@ -4,79 +4,64 @@ use std::array;
 
 use super::Plane;
 use super::frame::Component;
-use super::idct;
+use super::idct::{self, zigzag};
 
-/// The samples of a component, `side × side` of each block.
-pub(super) struct Canvas {
-    side: usize,
+/// The samples of a component, `SIDE × SIDE` of each block.
+pub(super) struct Canvas<const SIDE: usize> {
     /// Blocks, across and down.
     blocks: (usize, usize),
-    /// The steps of the coefficients that are kept, in zigzag order.
-    steps: [u16; 25],
+    /// The quantization steps of the coefficients that are kept, row by row.
+    steps: [u16; 16],
     samples: Vec<u8>,
 }
 
-impl Canvas {
-    /// A gray canvas for a component.
-    pub(super) fn new(component: &Component, side: usize) -> Self {
+impl<const SIDE: usize> Canvas<SIDE> {
+    /// A gray canvas.
+    pub(super) fn new(component: &Component) -> Self {
         let blocks = component.blocks;
         Self {
-            side,
             blocks,
-            steps: [0; 25],
-            samples: vec![128; blocks.0 * blocks.1 * side * side],
+            steps: [0; 16],
+            samples: vec![128; blocks.0 * blocks.1 * SIDE * SIDE],
         }
     }
 
-    /// Sets the quantization table.
+    /// Sets the quantization table, which is in zigzag order.
     pub(super) fn quantize(&mut self, table: &[u16; 64]) {
-        self.steps = array::from_fn(|k| table[k]);
-    }
-
-    /// Draws a block of one sample. One that is not in the picture is not drawn.
-    #[inline]
-    pub(super) fn draw_one(&mut self, (column, row): (usize, usize), dc: i16) {
-        if column < self.blocks.0
-            && let Some(to) = self.samples.get_mut(row * self.blocks.0 + column)
-        {
-            *to = idct::sample(idct::dequantize(dc, self.steps[0]));
+        for (step, &place) in self.steps.iter_mut().zip(zigzag(SIDE)) {
+            *step = table[usize::from(place)];
         }
     }
 
-    /// Draws a block of the coefficients that are kept for it.
+    /// Draws a block of its `SIDE × SIDE` coefficients, row by row. One that is
+    /// not in the picture is not drawn.
     #[inline]
-    pub(super) fn draw<const KEPT: usize>(&mut self, (column, row): (usize, usize), block: &[i16]) {
-        if KEPT == 1 {
-            self.draw_one((column, row), block.first().copied().unwrap_or(0));
-        } else if KEPT == 5 {
-            self.put::<2>(
-                (column, row),
-                idct::two(&self.dequantize(block)).as_chunks().0,
-            );
-        } else {
-            self.put::<4>(
-                (column, row),
-                idct::four(&self.dequantize(block)).as_chunks().0,
-            );
+    pub(super) fn draw(&mut self, place: (usize, usize), block: &[i16]) {
+        match SIDE {
+            1 => self.put(place, &[[idct::sample(self.dequantize::<1>(block)[0])]]),
+            2 => self.put(place, idct::two(self.dequantize(block)).as_chunks::<2>().0),
+            _ => self.put(place, idct::four(self.dequantize(block)).as_chunks::<4>().0),
         }
     }
 
     #[inline]
-    fn dequantize<const KEPT: usize>(&self, block: &[i16]) -> [i32; KEPT] {
-        let block = block.first_chunk::<KEPT>().unwrap_or(&[0; KEPT]);
-        array::from_fn(|k| idct::dequantize(block[k], self.steps[k]))
+    fn dequantize<const COUNT: usize>(&self, block: &[i16]) -> [i32; COUNT] {
+        let block = block.first_chunk().unwrap_or(&[0; COUNT]);
+        array::from_fn(|at| idct::dequantize(block[at], self.steps[at]))
     }
 
     #[inline]
-    fn put<const SIDE: usize>(&mut self, (column, row): (usize, usize), lines: &[[u8; SIDE]]) {
-        if column >= self.blocks.0 || row >= self.blocks.1 {
+    fn put<const WIDTH: usize>(&mut self, place: (usize, usize), lines: &[[u8; WIDTH]]) {
+        let (column, row) = place;
+        if column >= self.blocks.0 {
             return;
         }
-        let stride = self.blocks.0 * SIDE;
-        let top = row * SIDE * stride + column * SIDE;
-        for (at, line) in (top..).step_by(stride).zip(lines) {
-            if let Some(to) = self.samples.get_mut(at..at + SIDE) {
-                to.copy_from_slice(line);
+        let stride = self.blocks.0 * WIDTH;
+        let top = row * WIDTH * stride + column * WIDTH;
+        for (line, samples) in lines.iter().enumerate() {
+            let from = top + line * stride;
+            if let Some(to) = self.samples.get_mut(from..from + WIDTH) {
+                to.copy_from_slice(samples);
             }
         }
     }
@@ -89,10 +74,10 @@ impl Canvas {
         reason = "sides are below 65536"
     )]
     pub(super) fn finish(mut self, component: &Component) -> Plane {
-        let scale = self.side as f64 / 8.0;
+        let scale = SIDE as f64 / 8.0;
         let extent = (component.extent.0 * scale, component.extent.1 * scale);
         let (width, height) = (extent.0.ceil() as usize, extent.1.ceil() as usize);
-        let stride = self.blocks.0 * self.side;
+        let stride = self.blocks.0 * SIDE;
         if width < stride {
             for row in 1..height {
                 let from = row * stride;

@@ -1,10 +1,11 @@
 //! The way through a file's scans, of which only those are decoded that bring
 //! something wanted.
 
+use super::ac::{AcFirst, AcRefinement};
 use super::bits::Input;
 use super::frame::Frame;
 use super::plane::Canvas;
-use super::progressive::{AcFirst, DcFirst, DcRefinement, Store};
+use super::progressive::{DcFirst, DcRefinement, Store};
 use super::scan::{Mcus, Scan, walk};
 use super::segments::{START_OF_SCAN, Segments};
 use super::sequential::{Coded, Sequential};
@@ -18,27 +19,27 @@ const MAX_PASSES: u64 = 100;
 /// What making the tables of a scan costs, in blocks.
 const SCAN_COST: u64 = 10_000;
 
-/// Decodes the first `KEPT` coefficients of each block, in zigzag order.
-pub(super) struct Run<'a, const KEPT: usize> {
+/// Decodes a file to `SIDE × SIDE` samples of each block.
+pub(super) struct Run<'a, const SIDE: usize> {
     frame: Frame,
     tables: Tables,
     walker: Walker<'a>,
-    canvases: Vec<Canvas>,
+    canvases: Vec<Canvas<SIDE>>,
     /// What progressive scans have brought.
-    stores: Vec<Store>,
+    stores: Vec<Store<SIDE>>,
     /// Components that no sequential scan has brought.
     missing: Vec<bool>,
 }
 
-impl<'a, const KEPT: usize> Run<'a, KEPT> {
-    /// Decodes to `side × side` samples of each block.
-    pub(super) fn new(frame: Frame, tables: Tables, segments: Segments<'a>, side: usize) -> Self {
+impl<'a, const SIDE: usize> Run<'a, SIDE> {
+    /// Begins behind the header of the first scan.
+    pub(super) fn new(frame: Frame, tables: Tables, segments: Segments<'a>) -> Self {
         let components = frame.components.iter();
-        let canvases = components.clone().map(|c| Canvas::new(c, side)).collect();
+        let canvases = components.clone().map(Canvas::new).collect();
         let stores = components.clone().filter(|_| frame.progressive);
         Self {
             canvases,
-            stores: stores.map(|c| Store::new(c.blocks, KEPT)).collect(),
+            stores: stores.map(|c| Store::new(c.blocks)).collect(),
             missing: vec![true; frame.components.len()],
             walker: Walker {
                 segments,
@@ -61,7 +62,7 @@ impl<'a, const KEPT: usize> Run<'a, KEPT> {
             return Err(Error::Broken);
         }
         for (store, canvas) in self.stores.iter().zip(&mut self.canvases) {
-            store.draw::<KEPT>(canvas);
+            store.draw(canvas);
         }
         let planes = self.canvases.into_iter().zip(&self.frame.components);
         Ok(planes.map(|(canvas, c)| canvas.finish(c)).collect())
@@ -101,7 +102,8 @@ impl<'a, const KEPT: usize> Run<'a, KEPT> {
             _ if !self.frame.progressive => self.sequential(scan),
             0 if scan.high == 0 => self.dc_first(scan),
             0 => self.dc_refinement(scan),
-            first if scan.high == 0 && first < KEPT => self.ac_first(scan),
+            first if scan.high == 0 && Store::<SIDE>::wants_from(first) => self.ac_first(scan),
+            _ if Store::<SIDE>::REFINED && scan.high > 0 => self.ac_refinement(scan),
             _ => {
                 self.walker.segments.pass_scan();
                 Ok(())
@@ -123,7 +125,7 @@ impl<'a, const KEPT: usize> Run<'a, KEPT> {
                 predictor: 0,
             })
         });
-        let mcus = Sequential::<KEPT> {
+        let mcus = Sequential::<SIDE> {
             components: coded.collect::<Result<_, _>>()?,
             slots: scan.slots(&self.frame),
         };
@@ -132,7 +134,7 @@ impl<'a, const KEPT: usize> Run<'a, KEPT> {
 
     fn dc_first(&mut self, scan: &Scan) -> Result<(), Error> {
         let coded = scan.pick(&mut self.stores).map(|(component, store)| {
-            store.dc_complete |= scan.low == 0;
+            store.saw(scan.band, scan.low);
             Ok((store, self.tables.dc(component.dc)?, 0))
         });
         let mcus = DcFirst {
@@ -145,7 +147,7 @@ impl<'a, const KEPT: usize> Run<'a, KEPT> {
 
     fn dc_refinement(&mut self, scan: &Scan) -> Result<(), Error> {
         let stores = scan.pick(&mut self.stores).map(|(_, store)| {
-            store.dc_complete |= scan.low == 0;
+            store.saw(scan.band, scan.low);
             store
         });
         let mcus = DcRefinement {
@@ -163,11 +165,26 @@ impl<'a, const KEPT: usize> Run<'a, KEPT> {
         let Some((component, store)) = scan.pick(&mut self.stores).next() else {
             return Ok(());
         };
-        store.saw(scan.band);
+        store.saw(scan.band, scan.low);
         let mcus = AcFirst {
             store,
             table: self.tables.ac(component.ac)?,
             skip: self.tables.skip(component.ac)?,
+            band: scan.band,
+            low: scan.low,
+            empty: 0,
+        };
+        self.walker.walk(scan, &self.frame, &self.tables, mcus)
+    }
+
+    fn ac_refinement(&mut self, scan: &Scan) -> Result<(), Error> {
+        let Some((component, store)) = scan.pick(&mut self.stores).next() else {
+            return Ok(());
+        };
+        store.saw(scan.band, scan.low);
+        let mcus = AcRefinement {
+            store,
+            table: self.tables.ac(component.ac)?,
             band: scan.band,
             low: scan.low,
             empty: 0,

@@ -2,18 +2,19 @@
 
 use super::bits::{Cursor, Window};
 use super::huffman::{Skip, Table};
+use super::idct::{kept, zigzag};
 use super::plane::Canvas;
 use super::scan::{Mcus, Slot};
 
-/// Decodes the MCUs of a scan, with `KEPT` coefficients a block.
-pub(super) struct Sequential<'a, const KEPT: usize> {
-    pub(super) components: Vec<Coded<'a>>,
+/// Decodes the MCUs of a scan, to `SIDE × SIDE` samples of a block.
+pub(super) struct Sequential<'a, const SIDE: usize> {
+    pub(super) components: Vec<Coded<'a, SIDE>>,
     pub(super) slots: Vec<Slot>,
 }
 
 /// A component and its tables.
-pub(super) struct Coded<'a> {
-    pub(super) canvas: &'a mut Canvas,
+pub(super) struct Coded<'a, const SIDE: usize> {
+    pub(super) canvas: &'a mut Canvas<SIDE>,
     pub(super) dc: &'a Table,
     pub(super) ac: &'a Table,
     pub(super) skip: &'a Skip,
@@ -23,7 +24,7 @@ pub(super) struct Coded<'a> {
 /// More than the coefficients kept and the 16 that a symbol may go beyond.
 const ROOM: usize = 64;
 
-impl<const KEPT: usize> Mcus for Sequential<'_, KEPT> {
+impl<const SIDE: usize> Mcus for Sequential<'_, SIDE> {
     fn restart(&mut self) {
         for component in &mut self.components {
             component.predictor = 0;
@@ -40,19 +41,17 @@ impl<const KEPT: usize> Mcus for Sequential<'_, KEPT> {
                 component
                     .predictor
                     .wrapping_add(difference(component.dc, cursor, window));
-            let place = slot.block(mcu);
-            if KEPT == 1 {
-                component.skip.pass(component.ac, cursor, window, 1);
-                component.canvas.draw_one(place, component.predictor);
-            } else {
-                let mut block = [0; ROOM];
-                block[0] = component.predictor;
-                let next = keep::<KEPT>(component.ac, cursor, window, &mut block);
-                if next < 64 {
-                    component.skip.pass(component.ac, cursor, window, next);
-                }
-                component.canvas.draw::<KEPT>(place, &block);
+            let mut block = [0; ROOM];
+            block[0] = component.predictor;
+            let next = keep::<SIDE>(component.ac, cursor, window, &mut block);
+            if next < 64 {
+                component.skip.pass(component.ac, cursor, window, next);
             }
+            let mut rows = [0; 16];
+            for (to, &place) in rows.iter_mut().zip(zigzag(SIDE)) {
+                *to = block[usize::from(place)];
+            }
+            component.canvas.draw(slot.block(mcu), &rows);
         }
     }
 }
@@ -72,14 +71,14 @@ pub(super) fn difference(table: &Table, cursor: &mut Cursor, window: &Window) ->
 /// where it stopped, which is 64 when the block ended.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it is read for every block")]
-fn keep<const KEPT: usize>(
+fn keep<const SIDE: usize>(
     table: &Table,
     cursor: &mut Cursor,
     window: &Window,
     block: &mut [i16; ROOM],
 ) -> usize {
     let mut place = 1;
-    while place < KEPT {
+    while place < kept(SIDE) {
         cursor.refill(window);
         let bits = cursor.bits();
         let symbol = table.symbol(bits);
