@@ -156,7 +156,10 @@ pub fn render(
                 Format::Bmp => decode::bmp::decode(&whole, limits),
                 Format::Webp => decode::webp::decode(&whole, order, limits),
                 Format::Avif => decode::avif::decode(&whole, limits),
-                _ => decode::pdf::decode(&whole, order, limits, studio.fallback_font.as_ref()),
+                _ => {
+                    let font = studio.fallback_font.as_ref();
+                    decode::pdf::decode(std::mem::take(&mut whole), order, font)
+                }
             })
         }
     };

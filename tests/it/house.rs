@@ -94,6 +94,18 @@ fn each_dependency_stays_behind_its_wall() {
 }
 
 #[test]
+fn unsafe_code_is_where_it_was_agreed_to_be() {
+    let homes = ["render/sandbox.rs", "render/decode/webp/libwebp.rs"];
+    for (name, text) in sources() {
+        let code = code(&text);
+        let safe = !["unsafe ", "unsafe_code"]
+            .iter()
+            .any(|word| code.contains(word));
+        assert!(safe || homes.contains(&name.as_str()), "{name} is unsafe");
+    }
+}
+
+#[test]
 fn only_the_error_module_gives_errors_their_status() {
     for (name, text) in sources() {
         if name.starts_with("http/") && name != "http/error.rs" {

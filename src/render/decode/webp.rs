@@ -1,5 +1,7 @@
 //! WebP.
 
+pub mod libwebp;
+
 use crate::render::picture::Picture;
 use crate::render::{Limits, Order, Refusal};
 
