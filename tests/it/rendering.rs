@@ -4,9 +4,10 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use kura::render::Refusal;
+use kura::render::{Order, Refusal};
 
-use crate::support::drills::{Stand, refusal};
+use crate::support::drills::{Stand, refusal, source};
+use crate::support::pattern;
 
 #[tokio::test]
 async fn thumbnails_come_back_whole_whatever_their_size() {
@@ -154,4 +155,62 @@ async fn every_way_out_of_the_sandbox_kills_the_worker() {
     let answer = stand.drill(&format!("syscall {}", libc::SYS_getpid)).await;
     assert!(answer.is_ok());
     stand.check_serves().await;
+}
+
+/// Small files of every format that there is an encoder for, and how large
+/// their thumbnails are.
+fn pictures() -> Vec<(&'static str, Vec<u8>)> {
+    let (width, height) = (1500_u16, 1000_u16);
+    let (wide, high) = (u32::from(width), u32::from(height));
+    let rgb = pattern(1, 3 * usize::from(width) * usize::from(height));
+    let mut jpeg = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut jpeg, 90);
+    let colours = jpeg_encoder::ColorType::Rgb;
+    encoder.encode(&rgb, width, height, colours).unwrap();
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, wide, high);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&rgb).unwrap();
+    writer.finish().unwrap();
+    let mut gif = Vec::new();
+    let mut encoder = gif::Encoder::new(&mut gif, width, height, &[]).unwrap();
+    let frame = gif::Frame::from_rgb_speed(width, height, &rgb, 30);
+    encoder.write_frame(&frame).unwrap();
+    drop(encoder);
+    let mut bmp = Vec::new();
+    let mut encoder = image::codecs::bmp::BmpEncoder::new(&mut bmp);
+    let colours = image::ExtendedColorType::Rgb8;
+    encoder.encode(&rgb, wide, high, colours).unwrap();
+    let pdf = b"%PDF-1.4
+1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
+2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj
+3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R
+/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>> endobj
+4 0 obj <</Length 36>> stream
+BT /F 24 Tf 20 90 Td (walled in) Tj ET
+endstream endobj
+trailer <</Root 1 0 R>>
+";
+    vec![
+        ("JPEG", jpeg),
+        ("PNG", png),
+        ("GIF", gif),
+        ("BMP", bmp),
+        ("PDF", pdf.to_vec()),
+    ]
+}
+
+#[tokio::test]
+async fn thumbnails_of_pictures_are_made_behind_the_walls() {
+    let stand = Stand::new(|_| {});
+    for (name, picture) in pictures() {
+        for side in [100, 400, 800] {
+            let seat = stand.seat().await;
+            let thumbnail = seat.render(Order { side }, &mut source(&picture)).await;
+            let thumbnail = thumbnail.unwrap_or_else(|error| panic!("{name} at {side}: {error}"));
+            assert!(!thumbnail.bytes.is_empty());
+        }
+    }
+    assert_eq!(stand.metrics.render_workers.get(), 1, "all by one worker");
 }

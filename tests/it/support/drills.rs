@@ -112,9 +112,17 @@ pub fn options() -> PoolOptions {
     }
 }
 
+/// A source that comes as storage has it, in pieces.
+pub fn source(bytes: &[u8]) -> Source {
+    let pieces = bytes
+        .chunks(50_000)
+        .map(|piece| Ok(Bytes::copy_from_slice(piece)));
+    stream::iter(pieces.collect::<Vec<_>>()).boxed()
+}
+
 /// A source that orders a worker to do `what`.
 pub fn drill(what: &str) -> Source {
-    stream::iter([Ok(line(what))]).boxed()
+    source(&line(what))
 }
 
 /// The bytes that order it.
