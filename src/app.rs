@@ -1,5 +1,6 @@
 //! The composition root: configuration → stores → router → serve → drain.
 
+mod near;
 mod stores;
 
 use std::sync::Arc;
@@ -67,6 +68,7 @@ impl App {
         };
         let served = Arc::new(Served {
             tenants: Arc::new(registry(&config.tenants, &stores)?),
+            thumbnails: near::thumbnails(&config, &tasks, &metrics),
             secrets,
             places: Arc::new(Semaphore::new(limits.max_requests)),
             receiving: Receiving {

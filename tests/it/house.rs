@@ -16,6 +16,8 @@ const FLOORS: &[&[&str]] = &[
     &["tenant"],
     &["budget", "metrics"],
     &["render", "storage"],
+    &["cache"],
+    &["thumbnails"],
     &["http"],
     &["config", "telemetry"],
     &["ops"],

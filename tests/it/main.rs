@@ -34,5 +34,7 @@ mod requests;
 mod same_name;
 mod stores;
 mod tenants;
+mod thumbnails;
+mod thumbnails_kept;
 mod uploads;
 mod workers;

@@ -91,6 +91,7 @@ impl TestApp {
                 secret: "kura-test-secret".into(),
             });
         }
+        config.render.program = env!("CARGO_BIN_EXE_kura").into();
         change(&mut config);
         // Boxed: it would make the future of every test a large one.
         let app = Box::pin(App::start(config)).await.unwrap();
