@@ -100,6 +100,13 @@ impl App {
         self.listener.address()
     }
 
+    /// Starts the first worker that makes thumbnails ahead of need. Whether
+    /// there is one says the log, and nothing depends on it.
+    pub fn warm_up(&self) {
+        let thumbnails = Arc::clone(&self.served.thumbnails);
+        tokio::spawn(async move { thumbnails.warm_up().await });
+    }
+
     /// What all requests share: for tests.
     #[must_use]
     pub fn served(&self) -> Arc<Served> {

@@ -138,6 +138,7 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
             version = env!("CARGO_PKG_VERSION"),
             "listening"
         );
+        app.warm_up();
         app.run(stop).await;
         Ok(())
     })

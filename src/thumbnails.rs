@@ -292,6 +292,11 @@ impl Thumbnails {
         }
     }
 
+    /// Has the first worker started, which tells the log what holds it in.
+    pub async fn warm_up(&self) {
+        self.places.pool.warm_up().await;
+    }
+
     /// Removes all thumbnails of an original from all places of the tenant.
     ///
     /// # Errors

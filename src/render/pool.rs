@@ -162,16 +162,17 @@ impl Pool {
     async fn worker(&self, job: Job) -> Result<Worker, String> {
         let deadline = self.options.deadline;
         while let Some(mut worker) = self.idle.take() {
-            if worker.begin(job, deadline).await.is_ok() {
-                return Ok(worker);
+            match worker.begin(job, deadline).await {
+                Ok(()) => return Ok(worker),
+                // Nothing is lost with it but time.
+                Err(loss) => self.note(loss),
             }
-            // It has died meanwhile, and nothing is lost but time.
-            self.count_loss(Loss::Killed);
         }
         let mut worker = self.start_worker().await?;
-        let begun = worker.begin(job, deadline).await;
-        begun.map_err(|error| error.to_string())?;
-        Ok(worker)
+        match worker.begin(job, deadline).await {
+            Ok(()) => Ok(worker),
+            Err(loss) => Err(format!("it ended before its first job ({})", loss.name())),
+        }
     }
 
     async fn start_worker(&self) -> Result<Worker, String> {
@@ -196,7 +197,8 @@ impl Pool {
         Worker::greeted(process, self.options.deadline, shown).await
     }
 
-    fn count_loss(&self, loss: Loss) {
+    fn note(&self, loss: Loss) {
+        loss.log();
         let labels = LossLabels { cause: loss.name() };
         self.metrics
             .render_workers_lost
@@ -240,8 +242,7 @@ impl Seat<'_> {
                 result
             }
             Outcome::Lost(loss) => {
-                loss.log();
-                self.pool.count_loss(loss);
+                self.pool.note(loss);
                 Err(loss.refusal())
             }
             Outcome::Source(error) => {

@@ -1,9 +1,10 @@
 //! What the server and a worker say to each other over their socket.
 //!
 //! A frame is a tag (one byte), a length (four bytes, big-endian) and so many
-//! bytes. The server sends [`Job`], the source in chunks, and its end; the
-//! worker greets once and then gives one [`Report`] a job. Only when it has
-//! both got the end and given the report does the next job begin.
+//! bytes. The worker greets once. The server sends a [`Job`], and when the
+//! worker says that it has begun the source in chunks, and its end. The worker
+//! reports once, perhaps before the end; then it reads on to the end, to be
+//! ready for the next job.
 //!
 //! A worker may have been taken over by the picture it looked at. What it says
 //! is a [`Report`] to the letter, or it is killed: [`Report::parse`] is a pure
@@ -62,6 +63,8 @@ pub enum Tag {
     Ready,
     /// From the worker: [`Report::Unable`].
     Unable,
+    /// From the worker: [`Report::Begun`].
+    Begun,
     /// From the worker: [`Report::Rendered`].
     Rendered,
     /// From the worker: [`Report::Refused`].
@@ -92,6 +95,7 @@ impl Header {
             b'E' => (Tag::End, 0..=0),
             b'G' => (Tag::Ready, 3..=3),
             b'U' => (Tag::Unable, 0..=MAX_TEXT_BYTES),
+            b'B' => (Tag::Begun, 0..=0),
             b'R' => (
                 Tag::Rendered,
                 RENDERED_BYTES..=RENDERED_BYTES + MAX_THUMBNAIL_BYTES,
@@ -116,6 +120,7 @@ impl Header {
             Tag::End => b'E',
             Tag::Ready => b'G',
             Tag::Unable => b'U',
+            Tag::Begun => b'B',
             Tag::Rendered => b'R',
             Tag::Refused => b'X',
             Tag::Panicked => b'P',
@@ -197,6 +202,8 @@ pub enum Report {
     Ready(Walls),
     /// It cannot be, and says for the log why not.
     Unable(String),
+    /// It has read the job, and whatever was left of the one before.
+    Begun,
     /// The thumbnail, and the CPU time that it took.
     Rendered(Duration, Rendered),
     /// There will be none.
@@ -215,6 +222,7 @@ impl Report {
                 Header::frame(Tag::Ready, &[&walls])
             }
             Self::Unable(text) => Header::frame(Tag::Unable, &[printable(text).as_bytes()]),
+            Self::Begun => Header::frame(Tag::Begun, &[]),
             Self::Rendered(cpu, thumbnail) => {
                 let format = number_of(&FORMATS, &thumbnail.format);
                 let parts: [&[u8]; 3] = [&micros(*cpu), &[format], &thumbnail.bytes];
@@ -255,6 +263,7 @@ impl Report {
                 _ => return Err(Violation),
             },
             Tag::Unable => Self::Unable(text(payload)?),
+            Tag::Begun => Self::Begun,
             Tag::Rendered => {
                 let cpu = cpu(&mut payload)?;
                 let [number] = take(&mut payload)?;
@@ -343,6 +352,7 @@ mod tests {
                 fallback_font: true,
             }),
             Report::Unable("no seccomp".into()),
+            Report::Begun,
             Report::Rendered(CPU, gif(6)),
             Report::Rendered(CPU, gif(MAX_THUMBNAIL_BYTES)),
             Report::Panicked(CPU, "src/lib.rs:1".into()),
@@ -356,7 +366,7 @@ mod tests {
         for report in reports() {
             let mut frame = report.to_frame();
             let length = frame.len();
-            for cut in [0, 1, HEADER_BYTES, length / 2, length - 1] {
+            for cut in [0, 1, HEADER_BYTES - 1, length / 2, length - 1] {
                 assert_eq!(Report::parse(&frame[..cut]), Ok(None));
             }
             frame.push(b'?');
@@ -429,7 +439,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_said_is_read_beyond_its_end(
-            tag in prop::sample::select(&b"GURXPJ?"[..]),
+            tag in prop::sample::select(&b"GUBRXPJ?"[..]),
             length in 0_u32..300,
             rest in prop::collection::vec(any::<u8>(), 0..300),
         ) {

@@ -3,17 +3,20 @@
 //! Each is put up whole or the worker does not work. Only landlock may be
 //! missing, where the kernel has none; seccomp forbids the same calls.
 //!
-//! This is the only module of Kura with `unsafe`.
+//! What is `unsafe` here and below are system calls that no library wraps.
 
 pub mod drill;
 mod filter;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::path::Path;
+use std::time::Duration;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, RulesetStatus, Scope,
 };
+use memmap2::Mmap;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit,
@@ -110,10 +113,22 @@ fn landlock() -> Result<u8, Breach> {
     Ok(u8::try_from(abi).unwrap_or(u8::MAX))
 }
 
+/// Maps a file that is to be read behind the walls; for before they are up.
+///
+/// # Errors
+/// When it cannot be opened or mapped.
+#[allow(unsafe_code)]
+pub fn map(file: &Path) -> io::Result<Mmap> {
+    let file = File::open(file)?;
+    // SAFETY: This is for fonts of the system, which are replaced, not
+    // rewritten. Whoever may rewrite them is trusted not to.
+    unsafe { Mmap::map(&file) }
+}
+
 /// The CPU time that this process has taken.
 #[must_use]
 #[allow(unsafe_code)]
-pub fn cpu_time() -> std::time::Duration {
+pub fn cpu_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -123,12 +138,11 @@ pub fn cpu_time() -> std::time::Duration {
     debug_assert_eq!(result, 0);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
-    std::time::Duration::new(seconds, nanos)
+    Duration::new(seconds, nanos)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
     use std::net::TcpListener;
 
     use super::*;

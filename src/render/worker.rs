@@ -3,12 +3,13 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FileType, fstat};
 
+use super::decode::pdf::FallbackFont;
 use super::format::HEAD_BYTES;
 use super::protocol::{HEADER_BYTES, Header, JOB_BYTES, Job, Report, Tag, Violation, Walls};
 use super::sandbox::drill::Drill;
@@ -26,7 +27,7 @@ static PANICKED_AT: Mutex<String> = Mutex::new(String::new());
 pub struct Setup {
     /// Its address space, in bytes.
     pub memory_bytes: u64,
-    /// The font for text in documents that embed none; looked for when not set.
+    /// The font for text in documents that embed none.
     pub fallback_font: Option<PathBuf>,
     /// True when it is to do what a [`Drill`] orders.
     pub drills: bool,
@@ -53,12 +54,15 @@ fn is_socket() -> bool {
     fstat(io::stdin()).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Socket)
 }
 
-fn panicked_at() -> std::sync::MutexGuard<'static, String> {
+fn panicked_at() -> MutexGuard<'static, String> {
     PANICKED_AT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn work(setup: &Setup) -> io::Result<()> {
-    let mut studio = Studio::default();
+    let mut studio = Studio {
+        fallback_font: setup.fallback_font.as_deref().and_then(font),
+        ..Studio::default()
+    };
     let landlock_abi = match sandbox::enter(setup.memory_bytes) {
         Ok(abi) => abi,
         Err(breach) => {
@@ -72,6 +76,7 @@ fn work(setup: &Setup) -> io::Result<()> {
     });
     Socket.write_all(&ready.to_frame())?;
     while let Some(job) = next_job()? {
+        Socket.write_all(&Report::Begun.to_frame())?;
         let mut source = Source::default();
         let report = answer(job, &mut source, &mut studio, setup.drills);
         Socket.write_all(&report.to_frame())?;
@@ -82,6 +87,12 @@ fn work(setup: &Setup) -> io::Result<()> {
         io::copy(&mut source, &mut io::sink())?;
     }
     Ok(())
+}
+
+fn font(file: &Path) -> Option<FallbackFont> {
+    let (file, face) = FallbackFont::find(Some(file))?;
+    let bytes = sandbox::map(&file).ok()?;
+    Some(FallbackFont::new(Arc::new(bytes), face))
 }
 
 fn answer(job: Job, source: &mut Source, studio: &mut Studio, drills: bool) -> Report {

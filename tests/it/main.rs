@@ -37,3 +37,4 @@ mod tenants;
 mod thumbnails;
 mod thumbnails_kept;
 mod uploads;
+mod workers;

@@ -1,105 +1,13 @@
-//! Workers in their sandbox: every wall tried from inside, by drills, and
-//! every way of dying told from the others.
+//! Every wall around a worker tried from inside, by drills, and every way of
+//! dying told from the others.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::{self, BoxStream};
-use kura::metrics::{LossLabels, Metrics};
-use kura::render::pool::{Pool, PoolOptions, RenderError, Seat, Urgency};
-use kura::render::{Limits, Order, Refusal, Rendered};
+use kura::render::{Order, Refusal};
 
-const ORDER: Order = Order { side: 100 };
-/// What a worker may take in these tests, unless they are about that.
-const MEMORY_BYTES: u64 = 600 << 20;
-const DEADLINE: Duration = Duration::from_secs(20);
-
-type Source = BoxStream<'static, Result<Bytes, &'static str>>;
-type Answer = Result<Rendered, RenderError<&'static str>>;
-
-/// A pool whose workers obey drills.
-struct Stand {
-    pool: Arc<Pool>,
-    metrics: Metrics,
-}
-
-impl Stand {
-    fn new(change: impl FnOnce(&mut PoolOptions)) -> Self {
-        let mut options = options();
-        change(&mut options);
-        let metrics = Metrics::default();
-        let pool = Pool::with_drills(options, metrics.clone());
-        Self { pool, metrics }
-    }
-
-    async fn seat(&self) -> Seat<'_> {
-        self.pool.seat(Urgency::Interactive).await.unwrap()
-    }
-
-    async fn render(&self, mut source: Source) -> Answer {
-        self.seat().await.render(ORDER, &mut source).await
-    }
-
-    async fn drill(&self, what: &str) -> Answer {
-        self.render(drill(what)).await
-    }
-
-    /// How many workers were lost for `cause`.
-    fn lost(&self, cause: &'static str) -> u64 {
-        let labels = LossLabels { cause };
-        self.metrics
-            .render_workers_lost
-            .get_or_create(&labels)
-            .get()
-    }
-
-    /// The next thumbnail is made, whatever was before.
-    async fn check_serves(&self) {
-        let thumbnail = self.drill("echo 1000").await.unwrap();
-        assert_eq!(thumbnail.bytes.len(), 1000);
-    }
-}
-
-fn options() -> PoolOptions {
-    PoolOptions {
-        program: env!("CARGO_BIN_EXE_kura").into(),
-        workers: 1,
-        queue: 100,
-        patience: Duration::from_mins(1),
-        deadline: DEADLINE,
-        worker_memory_bytes: MEMORY_BYTES,
-        worker_jobs: 1000,
-        worker_idle: Duration::from_mins(1),
-        limits: limits(),
-        fallback_font: None,
-    }
-}
-
-fn limits() -> Limits {
-    Limits {
-        source_bytes: 64 << 20,
-        pixels: 100_000_000,
-        frame_bytes: 256 << 20,
-    }
-}
-
-fn drill(what: &str) -> Source {
-    source(format!("KURA-DRILL {what}\n").into_bytes())
-}
-
-fn source(bytes: Vec<u8>) -> Source {
-    stream::iter([Ok(Bytes::from(bytes))]).boxed()
-}
-
-fn refusal(answer: &Answer) -> Option<Refusal> {
-    match answer {
-        Err(RenderError::Refused(refusal)) => Some(*refusal),
-        _ => None,
-    }
-}
+use crate::support::drills::{Stand, refusal, source};
+use crate::support::pattern;
 
 #[tokio::test]
 async fn thumbnails_come_back_whole_whatever_their_size() {
@@ -247,4 +155,62 @@ async fn every_way_out_of_the_sandbox_kills_the_worker() {
     let answer = stand.drill(&format!("syscall {}", libc::SYS_getpid)).await;
     assert!(answer.is_ok());
     stand.check_serves().await;
+}
+
+/// Small files of every format that there is an encoder for, and how large
+/// their thumbnails are.
+fn pictures() -> Vec<(&'static str, Vec<u8>)> {
+    let (width, height) = (1500_u16, 1000_u16);
+    let (wide, high) = (u32::from(width), u32::from(height));
+    let rgb = pattern(1, 3 * usize::from(width) * usize::from(height));
+    let mut jpeg = Vec::new();
+    let encoder = jpeg_encoder::Encoder::new(&mut jpeg, 90);
+    let colours = jpeg_encoder::ColorType::Rgb;
+    encoder.encode(&rgb, width, height, colours).unwrap();
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, wide, high);
+    encoder.set_color(png::ColorType::Rgb);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&rgb).unwrap();
+    writer.finish().unwrap();
+    let mut gif = Vec::new();
+    let mut encoder = gif::Encoder::new(&mut gif, width, height, &[]).unwrap();
+    let frame = gif::Frame::from_rgb_speed(width, height, &rgb, 30);
+    encoder.write_frame(&frame).unwrap();
+    drop(encoder);
+    let mut bmp = Vec::new();
+    let mut encoder = image::codecs::bmp::BmpEncoder::new(&mut bmp);
+    let colours = image::ExtendedColorType::Rgb8;
+    encoder.encode(&rgb, wide, high, colours).unwrap();
+    let pdf = b"%PDF-1.4
+1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj
+2 0 obj <</Type/Pages/Kids[3 0 R]/Count 1>> endobj
+3 0 obj <</Type/Page/Parent 2 0 R/MediaBox[0 0 300 200]/Contents 4 0 R
+/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>> endobj
+4 0 obj <</Length 36>> stream
+BT /F 24 Tf 20 90 Td (walled in) Tj ET
+endstream endobj
+trailer <</Root 1 0 R>>
+";
+    vec![
+        ("JPEG", jpeg),
+        ("PNG", png),
+        ("GIF", gif),
+        ("BMP", bmp),
+        ("PDF", pdf.to_vec()),
+    ]
+}
+
+#[tokio::test]
+async fn thumbnails_of_pictures_are_made_behind_the_walls() {
+    let stand = Stand::new(|_| {});
+    for (name, picture) in pictures() {
+        for side in [100, 400, 800] {
+            let seat = stand.seat().await;
+            let thumbnail = seat.render(Order { side }, &mut source(&picture)).await;
+            let thumbnail = thumbnail.unwrap_or_else(|error| panic!("{name} at {side}: {error}"));
+            assert!(!thumbnail.bytes.is_empty());
+        }
+    }
+    assert_eq!(stand.metrics.render_workers.get(), 1, "all by one worker");
 }

@@ -10,7 +10,7 @@ use crate::render::Order;
 use crate::render::picture::{Raster, Samples};
 
 /// How much larger than the thumbnail the reduced picture stays.
-const MARGIN: u32 = 2;
+pub(super) const MARGIN: u32 = 2;
 /// As many rows as column sums of 16 bits can take.
 const MOST_IN_BOX: u32 = (u16::MAX / u8::MAX as u16) as u32;
 

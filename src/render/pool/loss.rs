@@ -68,8 +68,12 @@ impl Loss {
             Self::Sandbox => tracing::error!("a worker broke a rule of its sandbox and was killed"),
             Self::Protocol => tracing::error!("a worker said what no worker says and was killed"),
             Self::Crash(signal) => tracing::error!(signal, "a worker crashed"),
-            Self::Panic => tracing::error!("a decoder panicked"),
-            _ => tracing::warn!(cause, "a picture took too much and its worker was ended"),
+            // It was told where, when that was known.
+            Self::Panic => {}
+            Self::Killed => tracing::warn!("a worker was killed, as if memory were short"),
+            Self::Deadline | Self::CpuTime | Self::Memory => {
+                tracing::warn!(cause, "a picture took too much and its worker was ended");
+            }
         }
     }
 }

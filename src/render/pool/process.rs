@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -84,18 +83,23 @@ impl Worker {
         }
     }
 
-    /// Gives it a job. Nothing of the source is needed yet.
+    /// Gives it a job, and waits until it has begun. Nothing of the source is
+    /// needed yet, so that another can take its place.
     ///
     /// # Errors
-    /// When it has ended meanwhile, or has something to say unasked.
-    pub(super) async fn begin(&mut self, job: Job, deadline: Duration) -> io::Result<()> {
-        match rustix::io::read(&self.socket, &mut [0]) {
-            Err(Errno::AGAIN) => {}
-            _ => return Err(io::ErrorKind::BrokenPipe.into()),
-        }
-        self.limit_cpu_time(self.spent + deadline + CPU_GRACE)?;
+    /// When it has ended meanwhile, or is not what it was.
+    pub(super) async fn begin(&mut self, job: Job, deadline: Duration) -> Result<(), Loss> {
         self.jobs += 1;
-        self.socket.write_all(&job.to_frame()).await
+        let limited = self.limit_cpu_time(self.spent + deadline + CPU_GRACE);
+        if limited.is_err() || self.socket.write_all(&job.to_frame()).await.is_err() {
+            return Err(self.death().await);
+        }
+        match timeout(deadline, self.report()).await {
+            Ok(Ok(Report::Begun)) => Ok(()),
+            Ok(Ok(_)) => Err(Loss::Protocol),
+            Ok(Err(loss)) => Err(loss),
+            Err(_) => Err(Loss::Deadline),
+        }
     }
 
     /// Sets how much CPU time it may have taken in all. It is set from here,
@@ -163,7 +167,9 @@ impl Worker {
                 tracing::error!(place, "a decoder panicked");
                 return Outcome::Lost(Loss::Panic);
             }
-            Report::Ready(_) | Report::Unable(_) => return Outcome::Lost(Loss::Protocol),
+            Report::Ready(_) | Report::Unable(_) | Report::Begun => {
+                return Outcome::Lost(Loss::Protocol);
+            }
         };
         // It has one thread: it cannot have taken more than has passed.
         let cpu = cpu.min(started.elapsed());

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::PoolOptions;
+use crate::render::decode::pdf::FallbackFont;
 
 /// A worker just started, and the server's end of the socket to it.
 pub(super) type Spawned = (Child, UnixStream);
@@ -37,10 +38,13 @@ impl Spawner {
     /// Starts the thread.
     pub(super) fn start(options: &PoolOptions, drills: bool) -> io::Result<Self> {
         let (requests, inbox) = mpsc::channel::<Request>();
-        let options = options.clone();
+        let mut options = options.clone();
         std::thread::Builder::new()
             .name("render-spawner".to_owned())
             .spawn(move || {
+                // All of a system's fonts are looked through only once.
+                let font = FallbackFont::find(options.fallback_font.as_deref());
+                options.fallback_font = font.map(|(file, _)| file);
                 for request in inbox {
                     let _runtime = request.runtime.enter();
                     // Whoever asked may have gone; then the process is killed.

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod bench;
+pub mod drills;
 pub mod pictures;
 pub mod process;
 pub mod raw;

@@ -61,7 +61,7 @@ pub(super) fn features(data: &[u8]) -> Option<Features> {
 }
 
 /// Decodes a file or a single frame into rows of RGB or RGBA; `None` when it
-/// is broken from the start. What a truncated one lacks is zero.
+/// is damaged or truncated.
 pub(super) fn decode(data: &[u8], how: Decoding) -> Option<Vec<u8>> {
     let stored = features(data)?;
     let channels = if how.alpha { 4 } else { 3 };
@@ -90,13 +90,7 @@ pub(super) fn decode(data: &[u8], how: Decoding) -> Option<Vec<u8>> {
     // the output against the buffer's before it writes to it, and with external
     // memory allocates none that would be ours to free.
     let status = unsafe { WebPDecode(data.as_ptr(), data.len(), &raw mut config) };
-    matches!(
-        status,
-        VP8StatusCode::VP8_STATUS_OK
-            | VP8StatusCode::VP8_STATUS_SUSPENDED
-            | VP8StatusCode::VP8_STATUS_NOT_ENOUGH_DATA
-    )
-    .then_some(pixels)
+    (status == VP8StatusCode::VP8_STATUS_OK).then_some(pixels)
 }
 
 /// Encodes rows of RGB, or of RGBA with `alpha`. `quality` is 0–100, `method`
