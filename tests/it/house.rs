@@ -80,7 +80,7 @@ fn each_dependency_stays_behind_its_wall() {
     let walls = [
         ("use aws_", "storage/s3"),
         ("aws_sdk_s3::", "storage/s3"),
-        ("StatusCode", "http"),
+        (" StatusCode", "http"),
         ("std::env::var", "config.rs"),
         ("serde_saphyr", "tenant/settings"),
     ];
