@@ -3,7 +3,6 @@
 //! It is a favour: no upload is slower or fails because of it. Whatever there
 //! is no room for is left to whoever looks at it first.
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -18,9 +17,9 @@ use crate::digest::FileDigest;
 use crate::key::{FileKey, Original, ThumbKey};
 use crate::metrics::EagerLabels;
 use crate::render::format::Format;
-use crate::render::pool::{RenderError, Urgency};
-use crate::storage::Payload;
+use crate::render::pool::Urgency;
 use crate::storage::scoped::{StoredFile, TenantStore};
+use crate::storage::{Payload, StoreError};
 use crate::tenant::TenantId;
 
 /// A larger upload is not kept in memory for it, in bytes.
@@ -126,9 +125,8 @@ impl Thumbnails {
             Seen::Picture(kept) => {
                 let (service, tenant, store) = (Arc::clone(self), tenant.clone(), store.clone());
                 let making = async move {
-                    service
-                        .make(&tenant, &store, stored.key, original, kept)
-                        .await;
+                    let making = service.make(&tenant, &store, &stored.key, original, kept);
+                    making.await;
                 };
                 self.tasks.spawn(making.in_current_span());
             }
@@ -138,10 +136,10 @@ impl Thumbnails {
     }
 
     async fn make(
-        self: Arc<Self>,
+        &self,
         tenant: &TenantId,
         store: &TenantStore,
-        source: FileKey,
+        source: &FileKey,
         original: Original,
         mut kept: Kept,
     ) {
@@ -163,16 +161,12 @@ impl Thumbnails {
             let Ok(Join::First(leader)) = self.flights.join(Wish { key, source }) else {
                 continue;
             };
-            let mut all = stream::iter([Ok::<_, Infallible>(bytes.clone())]);
-            let found = match seat.render(order(thumbnail), &mut all).await {
-                Ok(rendered) => Ok(Found {
-                    bytes: exactly(rendered.bytes),
-                    origin: Origin::Rendered,
-                }),
-                Err(RenderError::Refused(refusal)) => Err(refusal.into()),
-                Err(RenderError::Unavailable(text)) => Err(ThumbnailError::Unavailable(text)),
-                Err(RenderError::Source(never)) => match never {},
-            };
+            let mut all = stream::iter([Ok::<_, StoreError>(bytes.clone())]);
+            let rendered = seat.render(order(thumbnail), &mut all).await;
+            let found = rendered.map_err(ThumbnailError::from).map(|made| Found {
+                bytes: exactly(made.bytes),
+                origin: Origin::Rendered,
+            });
             self.count_eager(if found.is_ok() { "made" } else { "failed" });
             self.land(&leader, store, found).await;
         }
