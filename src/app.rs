@@ -1,5 +1,6 @@
 //! The composition root: configuration → stores → router → serve → drain.
 
+mod near;
 mod stores;
 
 use std::sync::Arc;
@@ -67,6 +68,7 @@ impl App {
         };
         let served = Arc::new(Served {
             tenants: Arc::new(registry(&config.tenants, &stores)?),
+            thumbnails: near::thumbnails(&config, &tasks, &metrics),
             secrets,
             places: Arc::new(Semaphore::new(limits.max_requests)),
             receiving: Receiving {
@@ -96,6 +98,13 @@ impl App {
     #[must_use]
     pub fn address(&self) -> String {
         self.listener.address()
+    }
+
+    /// Starts the first worker that makes thumbnails ahead of need. Whether
+    /// there is one says the log, and nothing depends on it.
+    pub fn warm_up(&self) {
+        let thumbnails = Arc::clone(&self.served.thumbnails);
+        tokio::spawn(async move { thumbnails.warm_up().await });
     }
 
     /// What all requests share: for tests.

@@ -20,6 +20,7 @@ pub mod range;
 pub mod read;
 mod record;
 pub mod server;
+pub mod thumbnails;
 mod unread;
 pub mod zip;
 
@@ -31,7 +32,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -42,6 +43,7 @@ use crate::budget::{Budget, Share};
 use crate::metrics::Metrics;
 use crate::storage::scoped::TenantStore;
 use crate::tenant::{Registry, Secrets, Tenant};
+use crate::thumbnails::Thumbnails;
 
 /// What is served of a tenant.
 #[derive(Debug)]
@@ -65,6 +67,8 @@ pub struct Served {
     pub secrets: Secrets,
     /// The places for all tenants' requests under way.
     pub places: Arc<Semaphore>,
+    /// All tenants' thumbnails.
+    pub thumbnails: Arc<Thumbnails>,
     /// How request bodies are received.
     pub receiving: Receiving,
     /// Whether requests are wanted.
@@ -95,6 +99,13 @@ pub fn router(served: Arc<Served>) -> Router {
                 .delete(imports::delete),
         )
         .route("/v1/archives", post(archives::create))
+        .route("/v1/thumbnails", delete(thumbnails::clear))
+        .route(
+            "/v1/thumbnails/{name}",
+            get(thumbnails::read)
+                .head(thumbnails::head)
+                .delete(thumbnails::delete),
+        )
         .layer(DefaultBodyLimit::disable())
         .route_layer(from_fn_with_state(Arc::clone(&served), middleware::admit));
     Router::new()

@@ -1,18 +1,22 @@
 //! Keys: the only place that spells one.
 //!
-//! [`FileKey`] and [`ImportKey`] are names inside a tenant, validated when
-//! they are made. [`Layout`] is a tenant's folders, and alone turns them into
-//! a [`StoreKey`], the full key inside a bucket or a directory. A `StoreKey`
-//! therefore always lies inside its tenant's folders.
+//! [`FileKey`], [`ThumbKey`] and [`ImportKey`] are names inside a tenant,
+//! validated when they are made. [`Layout`] is a tenant's folders, and alone
+//! turns them into a [`StoreKey`], the full key inside a bucket or a directory.
+//! A `StoreKey` therefore always lies inside its tenant's folders.
+
+mod layout;
+mod thumb;
 
 use std::fmt;
 
 use thiserror::Error;
 
+pub use self::layout::Layout;
+pub use self::thumb::{Original, ThumbKey};
+
 /// S3 allows 1,024 bytes for a key; what is left is for the tenant's folder.
 const MAX_FILE_KEY_BYTES: usize = 768;
-/// The longest folder of a tenant, in bytes.
-const MAX_FOLDER_BYTES: usize = 255;
 /// The longest name that Linux file systems take.
 const MAX_SEGMENT_BYTES: usize = 255;
 /// What a wanted name is kept shorter by, so that any name near it fits, too.
@@ -39,6 +43,11 @@ pub enum KeyError {
     /// An import is not named by 16 to 64 hex digits.
     #[error("an import is named by 16 to 64 hex digits")]
     NotHex,
+    /// A thumbnail, or the file that it is of, is not named as Redmine does.
+    #[error(
+        "a thumbnail is named {{digest}}_{{filesize}}_{{size}}.thumb, with a lower-case SHA-256 or MD5 and a size that is a multiple of 50 up to 800; the file that it is of, {{digest}}_{{filesize}}"
+    )]
+    NotThumbnail,
 }
 
 fn check_segments(text: &str, max_bytes: usize) -> Result<(), KeyError> {
@@ -144,6 +153,8 @@ impl ImportKey {
 pub enum ObjectKey {
     /// An attachment.
     File(FileKey),
+    /// A thumbnail of one.
+    Thumbnail(ThumbKey),
     /// A CSV file being imported.
     Import(ImportKey),
 }
@@ -210,147 +221,6 @@ fn last_segment(text: &str) -> &str {
     text.rsplit_once('/').map_or(text, |(_, name)| name)
 }
 
-/// A tenant's folders inside a bucket. Each is empty or ends with a slash.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    folder: String,
-    thumb_folder: String,
-    import_folder: String,
-}
-
-impl Layout {
-    /// The folders of a tenant that owns `folder` of its bucket (the whole
-    /// bucket when it is empty). Thumbnails and imports lie inside it unless
-    /// the operator names folders elsewhere, as `redmica_s3` does.
-    ///
-    /// # Errors
-    /// See [`KeyError`]: each folder is held to the rules of a key.
-    pub fn new(
-        folder: &str,
-        thumb_folder: Option<&str>,
-        import_folder: Option<&str>,
-    ) -> Result<Self, KeyError> {
-        let folder = folder_prefix(folder)?;
-        let inside = |given: Option<&str>, default: &str| match given {
-            Some(given) => match folder_prefix(given)?.as_str() {
-                "" => Err(KeyError::EmptySegment),
-                prefix => Ok(prefix.to_owned()),
-            },
-            None => Ok(format!("{folder}{default}")),
-        };
-        Ok(Self {
-            thumb_folder: inside(thumb_folder, "tmp/thumbnails/")?,
-            import_folder: inside(import_folder, "tmp/imports/")?,
-            folder,
-        })
-    }
-
-    /// The tenant's folder: empty, or ending with a slash.
-    #[must_use]
-    pub fn folder(&self) -> &str {
-        &self.folder
-    }
-
-    /// Where imports are kept: ends with a slash.
-    #[must_use]
-    pub fn import_folder(&self) -> &str {
-        &self.import_folder
-    }
-
-    /// The full key of an object.
-    ///
-    /// # Errors
-    /// [`KeyError::Reserved`] when a file would lie among thumbnails or imports.
-    pub fn locate(&self, key: &ObjectKey) -> Result<StoreKey, KeyError> {
-        match key {
-            ObjectKey::File(key) => self.file(key),
-            ObjectKey::Import(key) => Ok(self.import(key)),
-        }
-    }
-
-    /// The full key of an import.
-    #[must_use]
-    pub fn import(&self, key: &ImportKey) -> StoreKey {
-        StoreKey(format!("{}{}", self.import_folder, key.0))
-    }
-
-    /// The full key of an attachment.
-    ///
-    /// # Errors
-    /// [`KeyError::Reserved`] when it would lie among thumbnails or imports.
-    pub fn file(&self, key: &FileKey) -> Result<StoreKey, KeyError> {
-        let full = format!("{}{}", self.folder, key.0);
-        match self.reserved_folder_of(&full) {
-            Some(_) => Err(KeyError::Reserved),
-            None => Ok(StoreKey(full)),
-        }
-    }
-
-    /// What the full keys of all attachments begin with whose own keys begin
-    /// with `prefix`.
-    ///
-    /// # Errors
-    /// See [`KeyError`]; the last segment may be empty or cut short.
-    pub fn file_prefix(&self, prefix: &str) -> Result<String, KeyError> {
-        if !prefix.is_empty() {
-            check_segments(
-                prefix.strip_suffix('/').unwrap_or(prefix),
-                MAX_FILE_KEY_BYTES,
-            )?;
-        }
-        Ok(format!("{}{prefix}", self.folder))
-    }
-
-    /// Turns a full key that a store listed back into an import's name.
-    #[must_use]
-    pub fn import_of(&self, full: &str) -> Option<ImportKey> {
-        ImportKey::parse(full.strip_prefix(&self.import_folder)?).ok()
-    }
-
-    /// A key of Kura's own, for trying out what the store can do.
-    #[must_use]
-    pub fn probe(&self, nonce: &str) -> StoreKey {
-        StoreKey(format!("{}tmp/.kura-probe-{nonce}", self.folder))
-    }
-
-    /// The reserved folder that `full` lies in, if any: where thumbnails and
-    /// imports are kept, and `tmp/` inside the tenant's folder.
-    #[must_use]
-    pub fn reserved_folder_of(&self, full: &str) -> Option<String> {
-        let own = format!("{}tmp/", self.folder);
-        [own, self.thumb_folder.clone(), self.import_folder.clone()]
-            .into_iter()
-            .find(|folder| !folder.is_empty() && full.starts_with(folder))
-    }
-
-    /// Turns a full key that a store listed back into the tenant's own;
-    /// `None` when it is no attachment's.
-    #[must_use]
-    pub fn file_of(&self, full: &str) -> Option<FileKey> {
-        if self.reserved_folder_of(full).is_some() {
-            return None;
-        }
-        FileKey::parse(full.strip_prefix(&self.folder)?).ok()
-    }
-
-    /// The folders for thumbnails and imports that lie outside the tenant's
-    /// own, and that other tenants may use as well.
-    pub fn shared_folders(&self) -> impl Iterator<Item = &str> {
-        [self.thumb_folder.as_str(), self.import_folder.as_str()]
-            .into_iter()
-            .filter(|folder| !folder.starts_with(&self.folder))
-    }
-}
-
-fn folder_prefix(text: &str) -> Result<String, KeyError> {
-    let text = text.strip_suffix('/').unwrap_or(text);
-    if text.is_empty() {
-        return Ok(String::new());
-    }
-    check_segments(text, MAX_FOLDER_BYTES)?;
-    Ok(format!("{text}/"))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -408,6 +278,35 @@ mod tests {
             stored("a.pdf").with_nonce("ff").as_str(),
             "user001/ff_a.pdf"
         );
+    }
+
+    #[test]
+    fn thumbnails_lie_in_their_folder_wherever_that_is() {
+        let name = "900150983cd24fb0d6963f7d28e17f72_3_100.thumb";
+        let key = ThumbKey::parse(name).unwrap();
+        for (layout, folder, own) in [
+            (layout(), "user001/tmp/thumbnails/", true),
+            (
+                Layout::new("", None, None).unwrap(),
+                "tmp/thumbnails/",
+                true,
+            ),
+            (
+                Layout::new("user001", Some("tmp"), None).unwrap(),
+                "tmp/",
+                false,
+            ),
+        ] {
+            let full = layout.thumbnail(&key);
+            assert_eq!(full.as_str(), format!("{folder}{name}"));
+            assert_eq!(layout.thumbnail_of(full.as_str()), Some(key));
+            assert!(
+                full.as_str()
+                    .starts_with(&layout.thumbnails_of(&key.original()))
+            );
+            assert_eq!(layout.owns_thumb_folder(), own);
+            assert_eq!(layout.thumbnail_of(name), None);
+        }
     }
 
     #[test]

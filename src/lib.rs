@@ -11,6 +11,10 @@ pub mod metrics;
 pub mod render;
 pub mod storage;
 
+pub mod cache;
+
+pub mod thumbnails;
+
 pub mod http;
 
 pub mod config;

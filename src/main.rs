@@ -3,12 +3,14 @@
 //! 0 is success, 1 a failure, 2 a configuration or command line that cannot
 //! be used.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kura::app::App;
 use kura::config::{ConfigErrors, SETTINGS, StoreConfig, Values};
 use kura::ops::{healthcheck, secret};
+use kura::render::worker::{self, Setup};
 use kura::telemetry;
 use kura::tenant::TenantId;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 fn main() -> ExitCode {
     let matches = command().get_matches();
     let (name, matches) = matches.subcommand().unwrap_or(("", &matches));
+    if name == "render-worker" {
+        return render_worker(matches);
+    }
     let result = match name {
         "serve" => serve(matches),
         "token" => token(matches),
@@ -81,6 +86,33 @@ fn command() -> Command {
                 .args(settings(|name| name == "KURA_LISTEN")),
         )
         .subcommand(Command::new("openapi").about("Prints the API's OpenAPI description"))
+        .subcommand(worker_command())
+}
+
+/// What `kura serve` starts to make thumbnails; not for anybody's hands.
+fn worker_command() -> Command {
+    Command::new("render-worker")
+        .hide(true)
+        .arg(
+            Arg::new("memory-bytes")
+                .long("memory-bytes")
+                .default_value("629145600")
+                .value_parser(value_parser!(u64)),
+        )
+        .arg(
+            Arg::new("fallback-font")
+                .long("fallback-font")
+                .value_parser(value_parser!(PathBuf)),
+        )
+        .arg(Arg::new("drills").long("drills").action(ArgAction::SetTrue))
+}
+
+fn render_worker(matches: &ArgMatches) -> ExitCode {
+    worker::run(&Setup {
+        memory_bytes: matches.get_one("memory-bytes").copied().unwrap_or_default(),
+        fallback_font: matches.get_one("fallback-font").cloned(),
+        drills: matches.get_flag("drills"),
+    })
 }
 
 fn values(matches: &ArgMatches) -> Values {
@@ -106,6 +138,7 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
             version = env!("CARGO_PKG_VERSION"),
             "listening"
         );
+        app.warm_up();
         app.run(stop).await;
         Ok(())
     })

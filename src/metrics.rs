@@ -51,6 +51,54 @@ pub struct RejectionLabels {
     pub code: &'static str,
 }
 
+/// Where an answer about a thumbnail came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ThumbnailLabels {
+    /// `memory`, `disk`, `store`, `rendered`, `joined` (another request was
+    /// being answered already), `refused` (it is remembered that there is
+    /// none) or `failed`.
+    pub from: &'static str,
+}
+
+/// What became of a thumbnail that was to be made of an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EagerLabels {
+    /// `made`, `failed` or `skipped`.
+    pub outcome: &'static str,
+}
+
+/// A cache of thumbnails.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CacheLabels {
+    /// `memory` or `disk`.
+    pub cache: &'static str,
+}
+
+/// What is known of one cache.
+#[derive(Clone, Debug, Default)]
+pub struct CacheMetrics {
+    /// Bytes in it.
+    pub bytes: Gauge<u64, AtomicU64>,
+    /// Thumbnails in it.
+    pub entries: Gauge<u64, AtomicU64>,
+    /// Thumbnails removed to make room.
+    pub evictions: Counter,
+}
+
+/// A thumbnail that was to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RenderLabels {
+    /// What came of it.
+    pub outcome: &'static str,
+}
+
+/// A worker that ended without having been asked to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LossLabels {
+    /// Why it did.
+    pub cause: &'static str,
+}
+
 /// The metrics themselves.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -83,6 +131,29 @@ pub struct Metrics {
     pub broken_tenants: Gauge<u64, AtomicU64>,
     /// Imports removed because they had expired.
     pub expired_imports: Counter,
+    /// Answers about thumbnails.
+    pub thumbnails: Family<ThumbnailLabels, Counter>,
+    /// Thumbnails that were made and could not be stored.
+    pub unstored_thumbnails: Counter,
+    /// Thumbnails made of uploads, before anybody asked for them.
+    pub eager_thumbnails: Family<EagerLabels, Counter>,
+    /// Damaged files found in the cache on disk.
+    pub corrupt_cached: Counter,
+    cache_bytes: Family<CacheLabels, Gauge<u64, AtomicU64>>,
+    cache_entries: Family<CacheLabels, Gauge<u64, AtomicU64>>,
+    cache_evictions: Family<CacheLabels, Counter>,
+    /// Thumbnails that were to be made.
+    pub renders: Family<RenderLabels, Counter>,
+    /// Time that a worker had a thumbnail, the wait for its source included.
+    pub render_seconds: Histogram,
+    /// CPU time that a worker took for a thumbnail.
+    pub render_cpu_seconds: Histogram,
+    /// Thumbnails that wait for a worker.
+    pub render_queue: Gauge,
+    /// Worker processes.
+    pub render_workers: Gauge,
+    /// Workers that ended without having been asked to.
+    pub render_workers_lost: Family<LossLabels, Counter>,
 }
 
 impl Default for Metrics {
@@ -104,6 +175,19 @@ impl Default for Metrics {
             tenants: Gauge::default(),
             broken_tenants: Gauge::default(),
             expired_imports: Counter::default(),
+            thumbnails: Family::default(),
+            unstored_thumbnails: Counter::default(),
+            eager_thumbnails: Family::default(),
+            corrupt_cached: Counter::default(),
+            cache_bytes: Family::default(),
+            cache_entries: Family::default(),
+            cache_evictions: Family::default(),
+            renders: Family::default(),
+            render_seconds: latency(),
+            render_cpu_seconds: latency(),
+            render_queue: Gauge::default(),
+            render_workers: Gauge::default(),
+            render_workers_lost: Family::default(),
         };
         metrics.registry = Arc::new(metrics.register());
         metrics
@@ -129,7 +213,31 @@ impl Metrics {
         all.register("tenants", "Tenants being served", self.tenants.clone());
         all.register("tenants_broken", "Tenant files that cannot be used as they are", self.broken_tenants.clone());
         all.register("imports_expired", "Imports removed because they had expired", self.expired_imports.clone());
+        all.register("thumbnails", "Answers about thumbnails, by where they came from", self.thumbnails.clone());
+        all.register("thumbnails_unstored", "Thumbnails that were made and could not be stored", self.unstored_thumbnails.clone());
+        all.register("thumbnails_eager", "Thumbnails to be made of uploads, by what became of them", self.eager_thumbnails.clone());
+        all.register_with_unit("cache", "Bytes in a cache of thumbnails", bytes(), self.cache_bytes.clone());
+        all.register("cache_entries", "Thumbnails in a cache", self.cache_entries.clone());
+        all.register("cache_evictions", "Thumbnails removed from a cache to make room", self.cache_evictions.clone());
+        all.register("cache_corrupt", "Damaged files found in the cache on disk", self.corrupt_cached.clone());
+        all.register("renders", "Thumbnails that were to be made, by what came of it", self.renders.clone());
+        all.register_with_unit("render_duration", "Time that a worker had a thumbnail, the wait for its source included", Unit::Seconds, self.render_seconds.clone());
+        all.register_with_unit("render_cpu", "CPU time that a worker took for a thumbnail", Unit::Seconds, self.render_cpu_seconds.clone());
+        all.register("render_queue", "Thumbnails that wait for a worker", self.render_queue.clone());
+        all.register("render_workers", "Worker processes", self.render_workers.clone());
+        all.register("render_workers_lost", "Workers that ended without having been asked to, by cause", self.render_workers_lost.clone());
         all
+    }
+
+    /// The metrics of one cache.
+    #[must_use]
+    pub fn cache(&self, cache: &'static str) -> CacheMetrics {
+        let labels = CacheLabels { cache };
+        CacheMetrics {
+            bytes: self.cache_bytes.get_or_create_owned(&labels),
+            entries: self.cache_entries.get_or_create_owned(&labels),
+            evictions: self.cache_evictions.get_or_create_owned(&labels),
+        }
     }
 
     /// All metrics in the OpenMetrics text format.

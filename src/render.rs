@@ -15,6 +15,9 @@ pub mod format;
 pub mod jpeg;
 pub mod picture;
 pub mod pool;
+pub mod protocol;
+pub mod sandbox;
+pub mod worker;
 
 use std::io::{self, BufRead};
 
@@ -150,10 +153,13 @@ pub fn render(
         Format::Jpeg | Format::Bmp | Format::Webp | Format::Avif | Format::Pdf => {
             read_whole(source, limits, &mut whole).and_then(|()| match format {
                 Format::Jpeg => decode::jpeg::decode(&whole, order, limits),
-                Format::Bmp => decode::bmp::decode(&whole, limits),
+                Format::Bmp => decode::bmp::decode(&whole, order, limits),
                 Format::Webp => decode::webp::decode(&whole, order, limits),
-                Format::Avif => decode::avif::decode(&whole, limits),
-                _ => decode::pdf::decode(&whole, order, limits, studio.fallback_font.as_ref()),
+                Format::Avif => decode::avif::decode(&whole, order, limits),
+                _ => {
+                    let font = studio.fallback_font.as_ref();
+                    decode::pdf::decode(std::mem::take(&mut whole), order, font)
+                }
             })
         }
     };

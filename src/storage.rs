@@ -258,7 +258,7 @@ pub struct Entry {
 }
 
 /// Why a store did not do what it was asked.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum StoreError {
     /// There is no such object. Never used for trouble with the store.
     #[error("there is no such object")]

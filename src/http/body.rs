@@ -28,7 +28,7 @@ pub const X_KURA_SIZE: HeaderName = HeaderName::from_static("x-kura-size");
 pub const X_KURA_FILENAME: HeaderName = HeaderName::from_static("x-kura-filename");
 
 /// Redmine's own policy for attachments: nothing in them may run.
-const POLICY: HeaderValue =
+pub(super) const POLICY: HeaderValue =
     HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; sandbox");
 
 /// How request bodies are received.

@@ -103,6 +103,14 @@ impl Preconditions {
         }
     }
 
+    /// True when an `If-None-Match` lists the weak tag with this opaque part,
+    /// quotes included. Nothing has to be known of an object for that.
+    #[must_use]
+    pub fn lists(&self, opaque: &str) -> bool {
+        let tags = self.none_matching.as_ref();
+        tags.is_some_and(|tags| *tags != Tags::Any && tags.contain_weakly(opaque))
+    }
+
     /// True when a `Range` is to be served, false when the whole object is
     /// (RFC 9110 §13.1.5): the client may hold bytes of another version.
     #[must_use]
@@ -296,6 +304,20 @@ mod tests {
         ] {
             assert_eq!(outcome(&[(&IF_NONE_MATCH, value)]), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn weak_tag_is_found_among_those_listed() {
+        for (value, expected) in [
+            ("W/\"abc\"", true),
+            ("\"x\", \"abc\"", true),
+            ("*", false),
+            ("\"x\"", false),
+        ] {
+            let conditions = conditions(&[(&IF_NONE_MATCH, value)]);
+            assert_eq!(conditions.lists(ETAG), expected, "{value}");
+        }
+        assert!(!conditions(&[]).lists(ETAG));
     }
 
     #[test]

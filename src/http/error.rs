@@ -9,8 +9,10 @@ use utoipa::ToSchema;
 
 use super::range;
 use crate::key::KeyError;
+use crate::render::Refusal;
 use crate::storage::scoped::TenantStoreError;
 use crate::storage::{PayloadError, StoreError};
+use crate::thumbnails::ThumbnailError;
 
 /// When a caller turned away may try again, in seconds.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("2");
@@ -181,6 +183,30 @@ impl From<TenantStoreError> for ApiError {
             TenantStoreError::Key(error) => error.into(),
             TenantStoreError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<ThumbnailError> for ApiError {
+    #[rustfmt::skip]
+    fn from(error: ThumbnailError) -> Self {
+        use StatusCode as S;
+        let detail = error.to_string();
+        let (status, code) = match error {
+            ThumbnailError::Refused(Refusal::NotAnImage) => (S::UNSUPPORTED_MEDIA_TYPE, "not_an_image"),
+            ThumbnailError::Refused(Refusal::Broken) => (S::UNPROCESSABLE_ENTITY, "broken_image"),
+            ThumbnailError::Refused(Refusal::TooLarge) => (S::UNPROCESSABLE_ENTITY, "image_too_large"),
+            ThumbnailError::Refused(Refusal::TooCostly) => (S::UNPROCESSABLE_ENTITY, "image_too_costly"),
+            ThumbnailError::SourceMismatch => (S::CONFLICT, "source_mismatch"),
+            ThumbnailError::NoSource => (S::NOT_FOUND, "source_needed"),
+            ThumbnailError::Shared => (S::CONFLICT, "thumbnails_shared"),
+            ThumbnailError::Busy(_) => (S::SERVICE_UNAVAILABLE, "render_busy"),
+            ThumbnailError::Unavailable(internal) => {
+                let detail = "thumbnails cannot be made at the moment";
+                return Self::new(S::SERVICE_UNAVAILABLE, "render_unavailable", detail).logging(internal);
+            }
+            ThumbnailError::Store(error) => return error.into(),
+        };
+        Self::new(status, code, detail)
     }
 }
 

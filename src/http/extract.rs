@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::{Served, ServedTenant};
 use crate::budget::Permit;
 use crate::digest::Digest;
-use crate::key::{FileKey, ImportKey};
+use crate::key::{FileKey, ImportKey, Original, ThumbKey};
 use crate::storage::StoreError;
 use crate::storage::scoped::UploadHeaders;
 
@@ -73,6 +73,18 @@ impl ParseKey for FileKey {
 }
 
 impl ParseKey for ImportKey {
+    fn parse_key(text: &str) -> Result<Self, ApiError> {
+        Ok(Self::parse(text)?)
+    }
+}
+
+impl ParseKey for ThumbKey {
+    fn parse_key(text: &str) -> Result<Self, ApiError> {
+        Ok(Self::parse(text)?)
+    }
+}
+
+impl ParseKey for Original {
     fn parse_key(text: &str) -> Result<Self, ApiError> {
         Ok(Self::parse(text)?)
     }

@@ -15,13 +15,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::Served;
 use super::error::{ApiError, ProblemBody};
 use super::extract::{Caller, InJson, InPath, InQuery, Upload};
 use super::read::{self, PresentationQuery};
+use super::{Served, ServedTenant, TenantService};
 use crate::key::{FileKey, ObjectKey};
-use crate::storage::PutMode;
-use crate::storage::scoped::{FileEntry, Listing, StoredFile};
+use crate::storage::scoped::{FileEntry, Listing, StoredFile, UploadHeaders};
+use crate::storage::{Payload, PutMode};
 
 /// How many files a page has at most.
 const MAX_PAGE: usize = 1000;
@@ -104,12 +104,26 @@ pub(super) async fn create(
 ) -> Result<impl IntoResponse, ApiError> {
     let key = FileKey::join(&query.directory, &query.name)?;
     let payload = served.receiving.payload(&all_headers, body)?;
+    store(&served, &tenant, &key, PutMode::FirstFree, headers, payload).await
+}
+
+/// Stores a file, and has its thumbnails made where that is wanted.
+async fn store(
+    served: &Served,
+    tenant: &ServedTenant,
+    key: &FileKey,
+    mode: PutMode,
+    headers: UploadHeaders,
+    payload: Payload,
+) -> Result<(StatusCode, Json<Created>), ApiError> {
     let content_type = headers.content_type.clone();
-    let store = &tenant.inner.store;
-    let stored = store
-        .put_file(&key, PutMode::FirstFree, headers, payload)
-        .await?;
-    Ok(Created::new(&stored, content_type))
+    let TenantService { store, share, .. } = &tenant.inner;
+    let (payload, watched) = served.thumbnails.watch(share, payload);
+    let stored = store.put_file(key, mode, headers, payload).await?;
+    let created = Created::new(&stored, content_type);
+    let thumbnails = &served.thumbnails;
+    thumbnails.uploaded(&tenant.settings.id, store, stored, &watched);
+    Ok(created)
 }
 
 /// Stores the body under exactly this key
@@ -142,17 +156,11 @@ pub(super) async fn put(
 ) -> Result<impl IntoResponse, ApiError> {
     let mode = put_mode(&all_headers)?;
     let payload = served.receiving.payload(&all_headers, body)?;
-    let content_type = headers.content_type.clone();
-    let stored = tenant
-        .inner
-        .store
-        .put_file(&key, mode, headers, payload)
-        .await;
-    let stored = stored.map_err(|error| match (mode, ApiError::from(error)) {
-        (PutMode::CreateOnly, error) if error.is_already_exists() => ApiError::key_taken(),
-        (_, error) => error,
-    })?;
-    Ok(Created::new(&stored, content_type))
+    let created = store(&served, &tenant, &key, mode, headers, payload).await;
+    created.map_err(|error| match mode {
+        PutMode::CreateOnly if error.is_already_exists() => ApiError::key_taken(),
+        _ => error,
+    })
 }
 
 fn put_mode(headers: &HeaderMap) -> Result<PutMode, ApiError> {

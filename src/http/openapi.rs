@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{archives, files, health, imports};
+use super::{archives, files, health, imports, thumbnails};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +16,7 @@ use super::{archives, files, health, imports};
         files::create, files::put, files::read, files::head, files::delete, files::list, files::rename,
         imports::put, imports::read, imports::head, imports::delete,
         archives::create,
+        thumbnails::read, thumbnails::head, thumbnails::delete, thumbnails::clear,
         health::alive, health::ready, health::metrics,
     ),
     modifiers(&BearerToken),

@@ -11,4 +11,5 @@ pub mod gif;
 pub mod jpeg;
 pub mod pdf;
 pub mod png;
+mod shrink;
 pub mod webp;

@@ -1,24 +1,51 @@
-//! From a decoded picture to the thumbnail's file: turned, scaled, in sRGB,
+//! From a decoded picture to the thumbnail's file: scaled, in sRGB, turned,
 //! without metadata.
+//!
+//! Scaling comes first, so that all that follows sees few pixels.
 
+mod colour;
+mod encode;
+mod resize;
+mod turn;
+
+use fast_image_resize::Resizer;
+
+use self::colour::Conversion;
 use super::format::Format;
 use super::picture::Picture;
 use super::{Order, Refusal, Rendered};
 
 /// What is kept from one thumbnail to the next.
 #[derive(Default)]
-pub struct Scratch {}
+pub struct Scratch {
+    resizer: Resizer,
+}
 
 /// Makes the thumbnail's file.
 ///
 /// # Errors
-/// See [`Refusal`].
+/// [`Refusal::Broken`] for a picture whose samples are not as many as it says.
 pub fn finish(
     picture: Picture,
     order: Order,
     format: Format,
     scratch: &mut Scratch,
 ) -> Result<Rendered, Refusal> {
-    let _ = (picture, order, format, scratch);
-    Err(Refusal::Broken)
+    let size = order.fit(picture.width, picture.height);
+    let conversion = picture
+        .profile
+        .and_then(|profile| Conversion::to_srgb(&profile, &picture.samples));
+    // From one JPEG to another, colours need not become RGB on the way.
+    let halved = format == Format::Jpeg && conversion.is_none();
+    let small = resize::resize(picture.samples, size, halved, &mut scratch.resizer)?;
+    let srgb = match conversion {
+        Some(conversion) => conversion.apply(small),
+        None => small,
+    };
+    let upright = turn::turn(srgb, picture.orientation);
+    let bytes = encode::encode(upright, format)?;
+    Ok(Rendered { format, bytes })
 }
+
+#[cfg(test)]
+mod tests;

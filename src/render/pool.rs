@@ -1,15 +1,33 @@
 //! The worker processes and the queue before them.
+//!
+//! A [`Seat`] is the right to one worker for one thumbnail: [`queue`] decides
+//! who gets it. [`process`] is one worker and what is said to it, [`spawner`]
+//! starts them, [`idle`] keeps them, [`loss`] is what their death means.
 
+mod idle;
+mod loss;
+mod process;
+mod queue;
+mod spawner;
+
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::Stream;
 use thiserror::Error;
 
-use super::{Limits, Order, Refusal, Rendered, Studio, render};
-use crate::metrics::Metrics;
+use self::idle::Idle;
+use self::loss::Loss;
+use self::process::{Outcome, Worker};
+use self::queue::{Place, Queue, Shown};
+use self::spawner::Spawner;
+use super::protocol::{Job, Walls};
+use super::{Limits, Order, Refusal, Rendered};
+use crate::metrics::{LossLabels, Metrics, RenderLabels};
 
 /// How rendering is done.
 #[derive(Clone, Debug)]
@@ -69,35 +87,134 @@ pub enum RenderError<E> {
 #[derive(Debug)]
 pub struct Pool {
     options: PoolOptions,
+    drills: bool,
+    metrics: Metrics,
+    queue: Arc<Queue>,
+    idle: Arc<Idle>,
+    spawner: OnceLock<io::Result<Spawner>>,
+    /// What the log was told last of whether workers can be had.
+    told: AtomicU8,
 }
+
+/// The log was told nothing yet.
+const NOTHING: u8 = 0;
+/// The log was told what holds the workers in.
+const READY: u8 = 1;
+/// The log was told that there are none.
+const UNAVAILABLE: u8 = 2;
 
 /// A worker of one's own, for one thumbnail.
 #[derive(Debug)]
 pub struct Seat<'a> {
     pool: &'a Pool,
+    _place: Place,
 }
 
 impl Pool {
     /// A pool that has started no worker yet.
     #[must_use]
     pub fn new(options: PoolOptions, metrics: Metrics) -> Arc<Self> {
-        let _ = metrics;
-        Arc::new(Self { options })
+        Self::with(options, metrics, false)
+    }
+
+    /// A pool whose workers obey [drills](super::sandbox::drill): for tests.
+    #[must_use]
+    pub fn with_drills(options: PoolOptions, metrics: Metrics) -> Arc<Self> {
+        Self::with(options, metrics, true)
+    }
+
+    fn with(options: PoolOptions, metrics: Metrics, drills: bool) -> Arc<Self> {
+        let waiting = metrics.render_queue.clone();
+        Arc::new(Self {
+            queue: Queue::new(options.workers, options.queue, waiting),
+            idle: Idle::new(options.worker_idle),
+            options,
+            drills,
+            metrics,
+            spawner: OnceLock::new(),
+            told: AtomicU8::new(NOTHING),
+        })
+    }
+
+    /// Starts a worker ahead of need, which tells the log what holds it in, or
+    /// why there is none.
+    pub async fn warm_up(&self) {
+        if let Ok(_seat) = self.seat(Urgency::Bulk).await
+            && let Ok(worker) = self.start_worker().await
+        {
+            self.idle.put(worker);
+        }
     }
 
     /// Waits for a worker.
     ///
     /// # Errors
     /// [`Busy`].
-    #[allow(clippy::unused_async)]
     pub async fn seat(&self, urgency: Urgency) -> Result<Seat<'_>, Busy> {
-        let _ = urgency;
-        Ok(Seat { pool: self })
+        let place = self.queue.wait(urgency, self.options.patience).await?;
+        Ok(Seat {
+            pool: self,
+            _place: place,
+        })
+    }
+
+    /// A worker that has begun with `job`: an idle one, or a new one.
+    async fn worker(&self, job: Job) -> Result<Worker, String> {
+        let deadline = self.options.deadline;
+        while let Some(mut worker) = self.idle.take() {
+            match worker.begin(job, deadline).await {
+                Ok(()) => return Ok(worker),
+                // Nothing is lost with it but time.
+                Err(loss) => self.note(loss),
+            }
+        }
+        let mut worker = self.start_worker().await?;
+        match worker.begin(job, deadline).await {
+            Ok(()) => Ok(worker),
+            Err(loss) => Err(format!("it ended before its first job ({})", loss.name())),
+        }
+    }
+
+    async fn start_worker(&self) -> Result<Worker, String> {
+        let started = self.try_start_worker().await;
+        let now = if started.is_ok() { READY } else { UNAVAILABLE };
+        if self.told.swap(now, Ordering::Relaxed) != now {
+            match &started {
+                Ok((_, walls)) => walls.log(),
+                Err(why) => tracing::error!(why, "no thumbnails are made: no worker can be had"),
+            }
+        }
+        started.map(|(worker, _)| worker)
+    }
+
+    async fn try_start_worker(&self) -> Result<(Worker, Walls), String> {
+        let spawner = self
+            .spawner
+            .get_or_init(|| Spawner::start(&self.options, self.drills));
+        let spawner = spawner.as_ref().map_err(ToString::to_string)?;
+        let process = spawner.spawn().await.map_err(|error| error.to_string())?;
+        let shown = Shown::new(&self.metrics.render_workers);
+        Worker::greeted(process, self.options.deadline, shown).await
+    }
+
+    fn note(&self, loss: Loss) {
+        loss.log();
+        let labels = LossLabels { cause: loss.name() };
+        self.metrics
+            .render_workers_lost
+            .get_or_create(&labels)
+            .inc();
+    }
+
+    fn count_render(&self, outcome: &'static str) {
+        let labels = RenderLabels { outcome };
+        self.metrics.renders.get_or_create(&labels).inc();
     }
 }
 
 impl Seat<'_> {
     /// Makes one thumbnail. It may be done before all of `source` was read.
+    /// Dropped while it is under way, it ends the worker.
     ///
     /// # Errors
     /// See [`RenderError`].
@@ -106,16 +223,56 @@ impl Seat<'_> {
         order: Order,
         source: &mut (impl Stream<Item = Result<Bytes, E>> + Send + Unpin),
     ) -> Result<Rendered, RenderError<E>> {
-        let mut all = Vec::new();
-        while let Some(bytes) = source.next().await {
-            all.extend_from_slice(&bytes.map_err(RenderError::Source)?);
-        }
-        let limits = self.pool.options.limits;
-        Ok(render(
-            &mut all.as_slice(),
-            order,
-            &limits,
-            &mut Studio::default(),
-        )?)
+        let Pool {
+            options, metrics, ..
+        } = self.pool;
+        let limits = options.limits;
+        let worker = self.pool.worker(Job { order, limits }).await;
+        let mut worker = worker.map_err(|why| {
+            self.pool.count_render("unavailable");
+            RenderError::Unavailable(why)
+        })?;
+        let started = Instant::now();
+        let result = match worker.converse(source, options.deadline).await {
+            Outcome::Answered(cpu, result) => {
+                metrics.render_cpu_seconds.observe(cpu.as_secs_f64());
+                if worker.jobs < options.worker_jobs {
+                    self.pool.idle.put(worker);
+                }
+                result
+            }
+            Outcome::Lost(loss) => {
+                self.pool.note(loss);
+                Err(loss.refusal())
+            }
+            Outcome::Source(error) => {
+                self.pool.count_render("source_broke_off");
+                return Err(RenderError::Source(error));
+            }
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.render_seconds.observe(seconds);
+        self.pool.count_render(match result {
+            Ok(_) => "rendered",
+            Err(Refusal::NotAnImage) => "not_an_image",
+            Err(Refusal::Broken) => "broken",
+            Err(Refusal::TooLarge) => "too_large",
+            Err(Refusal::TooCostly) => "too_costly",
+        });
+        Ok(result?)
+    }
+}
+
+impl Walls {
+    /// Tells the log.
+    fn log(self) {
+        let landlock = match self.landlock_abi {
+            0 => "no landlock (the kernel has none)".to_owned(),
+            abi => format!("landlock ABI {abi}"),
+        };
+        tracing::info!(
+            fallback_font = self.fallback_font,
+            "rendering sandbox: seccomp, {landlock}, resource limits"
+        );
     }
 }

@@ -11,15 +11,19 @@ use super::{
     BlobStore, Entry, GetOptions, Object, ObjectInfo, Payload, PutMode, PutRequest, StoreError,
 };
 use crate::digest::Digest;
-use crate::key::{FileKey, ImportKey, KeyError, Layout, ObjectKey};
+use crate::key::{FileKey, ImportKey, KeyError, Layout, ObjectKey, Original, ThumbKey};
 
 /// How many objects a listing looks at more closely at once.
 const PARALLEL_HEADS: usize = 16;
 /// How many imports are looked at by one request when old ones are removed.
 const IMPORTS_A_PAGE: usize = 1000;
+/// How many thumbnails are looked at by one request when all are removed.
+const THUMBNAILS_A_PAGE: usize = 1000;
+/// How many are removed at once.
+const PARALLEL_DELETES: usize = 16;
 
 /// Why a tenant's store did not do what it was asked.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum TenantStoreError {
     /// The key cannot be one of the tenant's.
     #[error(transparent)]
@@ -144,6 +148,64 @@ impl TenantStore {
         };
         let stored = self.store.put(request, payload).await?;
         Ok((stored.size_bytes, stored.digest))
+    }
+
+    /// Stores a thumbnail, in place of one of the same name.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn put_thumbnail(
+        &self,
+        key: &ThumbKey,
+        content_type: &str,
+        payload: Payload,
+    ) -> Result<(), StoreError> {
+        let request = PutRequest {
+            content_type: Some(content_type.to_owned()),
+            ..PutRequest::new(self.layout.thumbnail(key), PutMode::Overwrite)
+        };
+        self.store.put(request, payload).await.map(|_| ())
+    }
+
+    /// Removes the thumbnails of an original. In a folder that several tenants
+    /// use they are those of all who have the same file.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn delete_thumbnails_of(&self, original: &Original) -> Result<(), TenantStoreError> {
+        let prefix = self.layout.thumbnails_of(original);
+        self.store.delete_prefix(&prefix).await?;
+        Ok(())
+    }
+
+    /// Removes all thumbnails, and nothing else that their folder may have.
+    /// False, and nothing is removed, when other tenants may use the folder.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn delete_thumbnails(&self) -> Result<bool, TenantStoreError> {
+        if !self.layout.owns_thumb_folder() {
+            return Ok(false);
+        }
+        let folder = self.layout.thumb_folder();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self
+                .store
+                .list(folder, after.as_deref(), THUMBNAILS_A_PAGE)
+                .await?;
+            after = page.entries.last().map(|entry| entry.key.clone());
+            let thumbnails = page.entries.iter();
+            let thumbnails = thumbnails.filter_map(|entry| self.layout.thumbnail_of(&entry.key));
+            stream::iter(thumbnails.map(Ok))
+                .try_for_each_concurrent(PARALLEL_DELETES, async |key| {
+                    self.store.delete(&self.layout.thumbnail(&key)).await
+                })
+                .await?;
+            if !page.more || after.is_none() {
+                return Ok(true);
+            }
+        }
     }
 
     /// Opens an object for reading.

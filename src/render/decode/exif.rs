@@ -3,9 +3,10 @@
 use crate::render::picture::Orientation;
 
 /// The orientation in a TIFF block, which is EXIF without what stands before
-/// it in a JPEG; upright when it does not say.
+/// it in a JPEG, and sometimes elsewhere; upright when it does not say.
 #[must_use]
 pub fn orientation(tiff: &[u8]) -> Orientation {
+    let tiff = tiff.strip_prefix(b"Exif\0\0").unwrap_or(tiff);
     let Ok((fields, _)) = exif::parse_exif(tiff) else {
         return Orientation::Upright;
     };

@@ -91,8 +91,10 @@ impl TestApp {
                 secret: "kura-test-secret".into(),
             });
         }
+        config.render.program = env!("CARGO_BIN_EXE_kura").into();
         change(&mut config);
-        let app = App::start(config).await.unwrap();
+        // Boxed: it would make the future of every test a large one.
+        let app = Box::pin(App::start(config)).await.unwrap();
         let (url, served) = (app.address(), app.served());
         let stop = CancellationToken::new();
         let running = tokio::spawn(app.run(stop.clone()));

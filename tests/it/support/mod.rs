@@ -3,6 +3,8 @@
 
 pub mod app;
 pub mod bench;
+pub mod drills;
+pub mod pictures;
 pub mod process;
 pub mod raw;
 pub mod s3_server;

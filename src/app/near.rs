@@ -1,0 +1,61 @@
+//! Opens what is kept close at hand: the caches of thumbnails, and the workers
+//! that make them.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio_util::task::TaskTracker;
+
+use crate::cache::disk::DiskCache;
+use crate::cache::memory::MemoryCache;
+use crate::config::{CacheConfig, Config};
+use crate::metrics::Metrics;
+use crate::render::pool::Pool;
+use crate::thumbnails::{Places, ThumbnailOptions, Thumbnails};
+
+pub(super) fn thumbnails(
+    config: &Config,
+    tasks: &TaskTracker,
+    metrics: &Metrics,
+) -> Arc<Thumbnails> {
+    let places = Places {
+        memory: MemoryCache::new(config.cache.memory_bytes, metrics),
+        disk: disk(&config.cache, metrics),
+        pool: Pool::new(config.render.clone(), metrics.clone()),
+    };
+    let options = ThumbnailOptions {
+        max_source_bytes: config.render.limits.source_bytes,
+        failure_ttl: config.thumbnail_failure_ttl,
+        eager_sides: config.eager_thumbnails.clone(),
+    };
+    Thumbnails::new(places, options, tasks.clone(), metrics.clone())
+}
+
+/// The cache on disk, if there is to be one and it can be had. What is in it
+/// is found out in the background.
+fn disk(config: &CacheConfig, metrics: &Metrics) -> Option<Arc<DiskCache>> {
+    let directory = config.directory.as_deref()?;
+    let cache = match DiskCache::open(directory, config.disk_bytes, metrics) {
+        Ok(cache) => Arc::new(cache),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            tracing::warn!(
+                directory = %directory.display(),
+                "another process has the cache on disk: this one goes without"
+            );
+            return None;
+        }
+        Err(error) => {
+            tracing::warn!(
+                directory = %directory.display(), %error,
+                "the cache on disk cannot be used: thumbnails are kept in memory only"
+            );
+            return None;
+        }
+    };
+    let scanning = Arc::clone(&cache);
+    tokio::task::spawn_blocking(move || {
+        let (thumbnails, bytes) = scanning.scan();
+        tracing::info!(thumbnails, bytes, "the cache on disk is known");
+    });
+    Some(cache)
+}

@@ -1,0 +1,408 @@
+//! Thumbnails: looked for in memory, on disk and in the tenant's folder, and
+//! made if they are nowhere.
+//!
+//! However many ask for a thumbnail at once, it is looked for and made once
+//! ([`flights`]). What a source proves not to be the bytes that the name of
+//! the thumbnail says is kept nowhere ([`source`]). [`eager`] makes some as
+//! soon as a picture has been uploaded.
+
+pub mod eager;
+mod failures;
+mod flights;
+mod recent;
+mod source;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use prometheus_client::metrics::counter::Counter;
+use thiserror::Error;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use self::eager::Eager;
+use self::failures::Failures;
+use self::flights::{Flights, Join, Leader};
+use self::recent::Recent;
+use self::source::Source;
+use crate::cache::CacheKey;
+use crate::cache::disk::DiskCache;
+use crate::cache::memory::MemoryCache;
+use crate::key::{FileKey, ObjectKey, Original, ThumbKey};
+use crate::metrics::{Metrics, ThumbnailLabels};
+use crate::render::format::Format;
+use crate::render::pool::{Busy, Pool, RenderError, Urgency};
+use crate::render::{Order, Refusal};
+use crate::storage::scoped::{TenantStore, TenantStoreError};
+use crate::storage::{GetOptions, Payload, StoreError};
+use crate::tenant::TenantId;
+
+/// A larger object is not taken for a thumbnail, whoever has stored it.
+const MAX_STORED_BYTES: u64 = 4 << 20;
+
+/// How thumbnails are served.
+#[derive(Clone, Debug)]
+pub struct ThumbnailOptions {
+    /// The largest file that a thumbnail is made of, in bytes.
+    pub max_source_bytes: u64,
+    /// How long it is remembered that a picture has no thumbnail.
+    pub failure_ttl: Duration,
+    /// The sizes that are made of each upload, in pixels a side.
+    pub eager_sides: Vec<u32>,
+}
+
+/// Where thumbnails are kept and made.
+#[derive(Debug)]
+pub struct Places {
+    /// In memory.
+    pub memory: MemoryCache,
+    /// On disk, where there is room for it.
+    pub disk: Option<Arc<DiskCache>>,
+    /// Where they are made.
+    pub pool: Arc<Pool>,
+}
+
+/// Why there is no thumbnail.
+#[derive(Clone, Debug, Error)]
+pub enum ThumbnailError {
+    /// Because of the picture.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The source does not have the digest and the size in the name.
+    #[error("the source is not the file that the thumbnail is named after")]
+    SourceMismatch,
+    /// It is kept nowhere, and of what it could be made is not said.
+    #[error("the thumbnail would have to be made, and no source is given")]
+    NoSource,
+    /// Too many others are being made.
+    #[error(transparent)]
+    Busy(#[from] Busy),
+    /// None can be made; the text is for the log.
+    #[error("no thumbnail can be made: {0}")]
+    Unavailable(String),
+    /// Not all of the folder's thumbnails are the tenant's.
+    #[error("the thumbnails lie in a folder that other tenants may use, too")]
+    Shared,
+    /// The store's answer.
+    #[error(transparent)]
+    Store(#[from] TenantStoreError),
+}
+
+impl From<RenderError<StoreError>> for ThumbnailError {
+    fn from(error: RenderError<StoreError>) -> Self {
+        match error {
+            RenderError::Refused(refusal) => Self::Refused(refusal),
+            RenderError::Source(error) => Self::Store(error.into()),
+            RenderError::Unavailable(text) => Self::Unavailable(text),
+        }
+    }
+}
+
+/// A thumbnail that somebody asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Wish {
+    key: CacheKey,
+    /// Of what it is to be made, if need be.
+    source: Option<FileKey>,
+}
+
+/// Where a thumbnail was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Memory,
+    Disk,
+    Store,
+    Rendered,
+}
+
+/// A thumbnail that was found.
+struct Found {
+    bytes: Bytes,
+    origin: Origin,
+}
+
+/// All tenants' thumbnails.
+#[derive(Debug)]
+pub struct Thumbnails {
+    places: Places,
+    max_source_bytes: u64,
+    failures: Failures,
+    recent: Recent,
+    flights: Arc<Flights>,
+    eager: Eager,
+    tasks: TaskTracker,
+    metrics: Metrics,
+    from_memory: Counter,
+}
+
+impl Thumbnails {
+    /// Work that outlives its request is tracked by `tasks`.
+    #[must_use]
+    pub fn new(
+        places: Places,
+        options: ThumbnailOptions,
+        tasks: TaskTracker,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            places,
+            max_source_bytes: options.max_source_bytes,
+            failures: Failures::new(options.failure_ttl),
+            recent: Recent::default(),
+            flights: Arc::default(),
+            eager: Eager::new(options.eager_sides),
+            tasks,
+            from_memory: counter(&metrics, "memory"),
+            metrics,
+        })
+    }
+
+    /// A thumbnail, made of `source` if it is nowhere yet. The work is done
+    /// to its end also when the caller is dropped.
+    ///
+    /// # Errors
+    /// See [`ThumbnailError`].
+    pub async fn get(
+        self: &Arc<Self>,
+        tenant: &TenantId,
+        store: &TenantStore,
+        thumbnail: ThumbKey,
+        source: Option<FileKey>,
+    ) -> Result<Bytes, ThumbnailError> {
+        let tenant = tenant.clone();
+        let key = CacheKey { tenant, thumbnail };
+        if let Some(bytes) = self.places.memory.get(&key) {
+            self.from_memory.inc();
+            return Ok(bytes);
+        }
+        let wish = Wish { key, source };
+        if let Some(refusal) = self.failures.get(&wish) {
+            self.count("refused");
+            return Err(refusal.into());
+        }
+        let waiter = match self.flights.join(wish)? {
+            Join::First(leader) => {
+                let waiter = leader.waiter();
+                let (service, store) = (Arc::clone(self), store.clone());
+                let flight = async move {
+                    let found = service.find(leader.wish(), &store).await;
+                    service.land(&leader, &store, found).await;
+                };
+                self.tasks.spawn(flight.in_current_span());
+                waiter
+            }
+            Join::Later(waiter) => {
+                self.count("joined");
+                waiter
+            }
+        };
+        waiter.outcome().await
+    }
+
+    async fn find(&self, wish: &Wish, store: &TenantStore) -> Result<Found, ThumbnailError> {
+        let found = |bytes, origin| Ok(Found { bytes, origin });
+        // It may have come since it was looked for.
+        if let Some(bytes) = self.places.memory.get(&wish.key) {
+            return found(bytes, Origin::Memory);
+        }
+        if let Some(disk) = &self.places.disk
+            && let Some(bytes) = disk.get(&wish.key).await
+        {
+            return found(bytes, Origin::Disk);
+        }
+        let unlikely_stored = wish.source.is_some() && self.recent.is_unmade(&wish.key);
+        if !unlikely_stored && let Some(bytes) = stored(store, wish.key.thumbnail).await? {
+            return found(bytes, Origin::Store);
+        }
+        found(self.render(wish, store).await?, Origin::Rendered)
+    }
+
+    async fn render(&self, wish: &Wish, store: &TenantStore) -> Result<Bytes, ThumbnailError> {
+        let thumbnail = wish.key.thumbnail;
+        let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
+        if thumbnail.original().size_bytes > self.max_source_bytes {
+            return Err(Refusal::TooLarge.into());
+        }
+        // First, so that nothing is read while it is waited for.
+        let seat = self.places.pool.seat(Urgency::Interactive).await?;
+        let mut source = Source::open(store, source, thumbnail.original()).await?;
+        let rendered = seat.render(order(thumbnail), &mut source).await?;
+        source.verify().await?;
+        Ok(exactly(rendered.bytes))
+    }
+
+    /// Hands out what was found, and keeps it where it is not yet.
+    async fn land(
+        &self,
+        leader: &Leader,
+        store: &TenantStore,
+        found: Result<Found, ThumbnailError>,
+    ) {
+        // Held to the end: who clears waits for it.
+        let keeping = leader.keeping().await;
+        let wish = leader.wish();
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                self.count("failed");
+                if let (ThumbnailError::Refused(refusal), true) = (&error, keeping.is_wanted()) {
+                    self.failures.remember(wish, *refusal);
+                }
+                return leader.publish(Err(error));
+            }
+        };
+        self.count(match found.origin {
+            Origin::Memory => "memory",
+            Origin::Disk => "disk",
+            Origin::Store => "store",
+            Origin::Rendered => "rendered",
+        });
+        if keeping.is_wanted() && found.origin != Origin::Memory {
+            let memory = &self.places.memory;
+            memory.put(wish.key.clone(), found.bytes.clone());
+        }
+        leader.publish(Ok(found.bytes.clone()));
+        if !keeping.is_wanted() {
+            return;
+        }
+        if let Some(disk) = &self.places.disk
+            && matches!(found.origin, Origin::Store | Origin::Rendered)
+        {
+            disk.put(&wish.key, &found.bytes).await;
+        }
+        if found.origin == Origin::Rendered {
+            self.store(store, &wish.key, found.bytes).await;
+        }
+    }
+
+    async fn store(&self, store: &TenantStore, key: &CacheKey, bytes: Bytes) {
+        let content_type = media_type(&bytes);
+        let payload = Payload::from_bytes(bytes);
+        match store
+            .put_thumbnail(&key.thumbnail, content_type, payload)
+            .await
+        {
+            Ok(()) => self.recent.made(key),
+            Err(error) => {
+                self.metrics.unstored_thumbnails.inc();
+                tracing::warn!(tenant = key.tenant.as_str(), %error, "a thumbnail could not be stored");
+            }
+        }
+    }
+
+    /// Has the first worker started, which tells the log what holds it in.
+    pub async fn warm_up(&self) {
+        self.places.pool.warm_up().await;
+    }
+
+    /// Removes all thumbnails of an original from all places of the tenant.
+    ///
+    /// # Errors
+    /// The store's; what is kept close at hand has then been removed all the
+    /// same.
+    pub async fn clear_original(
+        &self,
+        tenant: &TenantId,
+        store: &TenantStore,
+        original: Original,
+    ) -> Result<(), TenantStoreError> {
+        self.forget(tenant, Some(original)).await;
+        let deleted = store.delete_thumbnails_of(&original).await;
+        // What was found while it was being removed.
+        self.forget(tenant, Some(original)).await;
+        deleted
+    }
+
+    /// Removes all of the tenant's thumbnails.
+    ///
+    /// # Errors
+    /// As [`Thumbnails::clear_original`]; so, too, with
+    /// [`ThumbnailError::Shared`].
+    pub async fn clear(
+        &self,
+        tenant: &TenantId,
+        store: &TenantStore,
+    ) -> Result<(), ThumbnailError> {
+        self.forget(tenant, None).await;
+        let deleted = store.delete_thumbnails().await;
+        self.forget(tenant, None).await;
+        if deleted? {
+            Ok(())
+        } else {
+            Err(ThumbnailError::Shared)
+        }
+    }
+
+    async fn forget(&self, tenant: &TenantId, original: Option<Original>) {
+        self.flights.forbid_keeping(tenant, original).await;
+        self.failures.remove(tenant, original);
+        self.places.memory.remove(tenant, original);
+        if let Some(disk) = &self.places.disk {
+            disk.remove(tenant, original).await;
+        }
+    }
+
+    fn count(&self, from: &'static str) {
+        counter(&self.metrics, from).inc();
+    }
+}
+
+fn counter(metrics: &Metrics, from: &'static str) -> Counter {
+    let labels = ThumbnailLabels { from };
+    metrics.thumbnails.get_or_create_owned(&labels)
+}
+
+fn order(thumbnail: ThumbKey) -> Order {
+    Order {
+        side: thumbnail.side(),
+    }
+}
+
+/// Bytes that take no more memory than they are: they may be cached for long.
+fn exactly(bytes: Vec<u8>) -> Bytes {
+    bytes.into_boxed_slice().into()
+}
+
+/// The media type of a thumbnail, whoever has made it.
+#[must_use]
+pub fn media_type(thumbnail: &[u8]) -> &'static str {
+    Format::of(thumbnail).map_or("application/octet-stream", Format::media_type)
+}
+
+/// The thumbnail in the tenant's folder; `None` also for one that cannot be.
+async fn stored(store: &TenantStore, key: ThumbKey) -> Result<Option<Bytes>, TenantStoreError> {
+    let key = ObjectKey::Thumbnail(key);
+    let object = match store.get(&key, GetOptions::default()).await {
+        Err(TenantStoreError::Store(StoreError::NotFound | StoreError::Corrupt)) => {
+            return Ok(None);
+        }
+        opened => opened?,
+    };
+    if !(1..=MAX_STORED_BYTES).contains(&object.info.size_bytes) {
+        return Ok(None);
+    }
+    let bytes = object.body.try_fold(Vec::new(), async |mut all, bytes| {
+        all.extend_from_slice(&bytes);
+        Ok(all)
+    });
+    match bytes.await {
+        Ok(bytes) => Ok(Some(exactly(bytes))),
+        Err(StoreError::Corrupt) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::render::{MAX_SIDE, SIDE_STEP};
+
+    #[test]
+    fn sizes_in_names_are_those_that_are_made() {
+        let key = crate::cache::tests::key("a", 1, 50);
+        let named = key.thumbnail.original().thumbnails().map(|key| key.side());
+        let made = (SIDE_STEP..=MAX_SIDE).filter(|side| side.is_multiple_of(SIDE_STEP));
+        assert!(named.eq(made));
+    }
+}

@@ -1,0 +1,245 @@
+//! One search for a thumbnail at a time: whoever asks for what is being looked
+//! for or made waits for the outcome.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use super::{ThumbnailError, Wish};
+use crate::key::Original;
+use crate::render::pool::Busy;
+use crate::tenant::TenantId;
+
+/// So many searches may be under way at once.
+const MAX_UNDER_WAY: usize = 1024;
+
+type Outcome = Result<Bytes, ThumbnailError>;
+
+/// The searches under way.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    under_way: Mutex<HashMap<Wish, Arc<Flight>>>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    outcome: watch::Sender<Option<Outcome>>,
+    /// False when what is found may be handed out but not kept, because
+    /// thumbnails have been cleared since. Locked while it is being kept.
+    may_keep: tokio::sync::Mutex<bool>,
+}
+
+/// What to do about a wish.
+pub(super) enum Join {
+    /// Fulfil it.
+    First(Leader),
+    /// Wait: somebody does.
+    Later(Waiter),
+}
+
+/// Who searches. Dropped without an outcome, it fails all who wait.
+pub(super) struct Leader {
+    flights: Arc<Flights>,
+    wish: Wish,
+    flight: Arc<Flight>,
+}
+
+/// Who waits for the outcome of a search.
+pub(super) struct Waiter(watch::Receiver<Option<Outcome>>);
+
+/// What has been found is being kept; nothing is cleared until this is dropped.
+pub(super) struct Keeping<'a>(tokio::sync::MutexGuard<'a, bool>);
+
+impl Flights {
+    /// Joins the search for what is wished, or begins it.
+    pub(super) fn join(self: &Arc<Self>, wish: Wish) -> Result<Join, Busy> {
+        let mut under_way = self.lock();
+        if let Some(flight) = under_way.get(&wish) {
+            return Ok(Join::Later(Waiter(flight.outcome.subscribe())));
+        }
+        if under_way.len() >= MAX_UNDER_WAY {
+            return Err(Busy);
+        }
+        let flight = Arc::new(Flight {
+            outcome: watch::Sender::new(None),
+            may_keep: tokio::sync::Mutex::new(true),
+        });
+        under_way.insert(wish.clone(), Arc::clone(&flight));
+        Ok(Join::First(Leader {
+            flights: Arc::clone(self),
+            wish,
+            flight,
+        }))
+    }
+
+    /// What searches under way will find is not kept. Returns when nothing is
+    /// being kept any more; who asks from now on begins anew.
+    pub(super) async fn forbid_keeping(&self, tenant: &TenantId, original: Option<Original>) {
+        let concerned: Vec<_> = {
+            let mut under_way = self.lock();
+            let concerned = under_way.extract_if(|wish, _| wish.key.is_among(tenant, original));
+            concerned.map(|(_, flight)| flight).collect()
+        };
+        for flight in concerned {
+            *flight.may_keep.lock().await = false;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Wish, Arc<Flight>>> {
+        // The map is consistent whenever the lock is free.
+        let under_way = self.under_way.lock();
+        under_way.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Leader {
+    /// What is searched for.
+    pub(super) fn wish(&self) -> &Wish {
+        &self.wish
+    }
+
+    /// One more who waits.
+    pub(super) fn waiter(&self) -> Waiter {
+        Waiter(self.flight.outcome.subscribe())
+    }
+
+    /// Begins to keep what was found.
+    pub(super) async fn keeping(&self) -> Keeping<'_> {
+        Keeping(self.flight.may_keep.lock().await)
+    }
+
+    /// Tells all who wait.
+    pub(super) fn publish(&self, outcome: Outcome) {
+        self.flight.outcome.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        let mut under_way = self.flights.lock();
+        // It may be another's by now.
+        let is_own = |flight: &Arc<Flight>| Arc::ptr_eq(flight, &self.flight);
+        if under_way.get(&self.wish).is_some_and(is_own) {
+            under_way.remove(&self.wish);
+        }
+    }
+}
+
+impl Keeping<'_> {
+    /// False when thumbnails have been cleared since the search began.
+    pub(super) fn is_wanted(&self) -> bool {
+        *self.0
+    }
+}
+
+impl Waiter {
+    /// Waits for the outcome.
+    pub(super) async fn outcome(mut self) -> Outcome {
+        match self.0.wait_for(Option::is_some).await.as_deref() {
+            Ok(Some(outcome)) => outcome.clone(),
+            _ => Err(ThumbnailError::Unavailable("the search broke off".into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests::key;
+
+    fn wish(tenant: &str, number: u64) -> Wish {
+        Wish {
+            key: key(tenant, number, 100),
+            source: None,
+        }
+    }
+
+    fn begin(flights: &Arc<Flights>, wish: Wish) -> Leader {
+        match flights.join(wish) {
+            Ok(Join::First(leader)) => leader,
+            _ => panic!("it is under way"),
+        }
+    }
+
+    fn follow(flights: &Arc<Flights>, wish: Wish) -> Waiter {
+        match flights.join(wish) {
+            Ok(Join::Later(waiter)) => waiter,
+            _ => panic!("it is not under way"),
+        }
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_get_the_outcome_of_the_first() {
+        let flights = Arc::default();
+        let leader = begin(&flights, wish("a", 1));
+        let waiters = [leader.waiter(), follow(&flights, wish("a", 1))];
+        begin(&flights, wish("a", 2));
+        begin(&flights, wish("b", 1));
+        leader.publish(Ok("found".into()));
+        for waiter in waiters {
+            assert_eq!(waiter.outcome().await.unwrap(), "found");
+        }
+        drop(leader);
+        begin(&flights, wish("a", 1));
+        assert!(flights.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn search_that_breaks_off_fails_those_who_wait() {
+        let flights = Arc::default();
+        let leader = begin(&flights, wish("a", 1));
+        let waiter = follow(&flights, wish("a", 1));
+        drop(leader);
+        assert!(waiter.outcome().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_was_begun_before_a_clearing_is_not_kept() {
+        let flights = Arc::<Flights>::default();
+        let old = begin(&flights, wish("a", 1));
+        let others = [begin(&flights, wish("a", 2)), begin(&flights, wish("b", 1))];
+        let Wish { key, .. } = wish("a", 1);
+        let original = key.thumbnail.original();
+        flights.forbid_keeping(&key.tenant, Some(original)).await;
+        let new = begin(&flights, wish("a", 1));
+        assert!(!old.keeping().await.is_wanted());
+        assert!(new.keeping().await.is_wanted());
+        for other in &others {
+            assert!(other.keeping().await.is_wanted());
+        }
+        // The end of the old one is not the end of the new one.
+        drop(old);
+        follow(&flights, wish("a", 1));
+        flights.forbid_keeping(&key.tenant, None).await;
+        assert!(!new.keeping().await.is_wanted());
+        assert!(!others[0].keeping().await.is_wanted());
+        assert!(others[1].keeping().await.is_wanted());
+    }
+
+    #[tokio::test]
+    async fn clearing_waits_for_what_is_being_kept() {
+        let flights = Arc::<Flights>::default();
+        let leader = begin(&flights, wish("a", 1));
+        let keeping = leader.keeping().await;
+        let tenant = wish("a", 1).key.tenant;
+        let mut clearing = std::pin::pin!(flights.forbid_keeping(&tenant, None));
+        assert!(futures_util::poll!(&mut clearing).is_pending());
+        drop(keeping);
+        clearing.await;
+    }
+
+    #[test]
+    fn searches_are_limited_in_number() {
+        let flights = Arc::default();
+        let mut under_way = Vec::new();
+        for number in 0..MAX_UNDER_WAY as u64 {
+            under_way.push(begin(&flights, wish("a", number)));
+        }
+        assert!(flights.join(wish("b", 1)).is_err());
+        follow(&flights, wish("a", 1));
+        under_way.pop();
+        begin(&flights, wish("b", 1));
+    }
+}
