@@ -22,6 +22,14 @@ mod scan;
 mod segments;
 mod sequential;
 mod tables;
+#[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "numbers are small"
+)]
+mod tests;
 
 use thiserror::Error;
 
@@ -90,6 +98,8 @@ pub enum Scale {
     Quarter,
     /// Four by four.
     Half,
+    /// All of them.
+    Full,
 }
 
 impl Scale {
@@ -100,6 +110,7 @@ impl Scale {
             Self::Eighth => 1,
             Self::Quarter => 2,
             Self::Half => 4,
+            Self::Full => 8,
         }
     }
 }
@@ -135,7 +146,7 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// See [`Error`].
     pub fn new(data: &'a [u8]) -> Result<Self, Error> {
-        let mut segments = Segments::new(data);
+        let mut segments = Segments::new(data)?;
         let mut tables = Tables::default();
         let mut frame = None;
         let (mut jfif, mut adobe, mut exif, mut icc) = (false, None, None, Vec::new());
@@ -181,6 +192,19 @@ impl<'a> Decoder<'a> {
         &self.header
     }
 
+    /// Most bytes that decoding holds, besides some of 100 KiB.
+    #[must_use]
+    pub fn memory(&self, scale: Scale) -> u64 {
+        // A sample, in progressive files its coefficient, and for each block
+        // which coefficients are known.
+        let samples = self.frame.blocks() * u64::from(scale.side().pow(2));
+        if self.header.progressive {
+            samples * 3 + self.frame.blocks() * 8
+        } else {
+            samples
+        }
+    }
+
     /// Decodes the picture, one plane for each component. Where data is
     /// missing, it is gray.
     ///
@@ -191,6 +215,7 @@ impl<'a> Decoder<'a> {
             Scale::Eighth => self.run::<1>(),
             Scale::Quarter => self.run::<2>(),
             Scale::Half => self.run::<4>(),
+            Scale::Full => self.run::<8>(),
         }
     }
 

@@ -25,14 +25,14 @@ impl<const SIDE: usize> Store<SIDE> {
     /// True when refinements of AC coefficients are read. To find the bits of
     /// one takes decoding all coefficients of the block in all scans, and what
     /// they are worth is not seen but in half of the size.
-    pub(super) const REFINED: bool = SIDE == 4;
+    pub(super) const REFINED: bool = SIDE >= 4;
 
     /// By place in the zigzag sequence: the place in a block here, if it is kept.
     const PLACES: [Option<u8>; 64] = {
         let mut places = [None; 64];
         let mut at = 0;
         while at < zigzag(SIDE).len() {
-            #[allow(clippy::cast_possible_truncation, reason = "it is below 16")]
+            #[allow(clippy::cast_possible_truncation, reason = "it is below 64")]
             let place = at as u8;
             places[zigzag(SIDE)[at] as usize] = Some(place);
             at += 1;

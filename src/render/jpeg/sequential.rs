@@ -22,7 +22,7 @@ pub(super) struct Coded<'a, const SIDE: usize> {
 }
 
 /// More than the coefficients kept and the 16 that a symbol may go beyond.
-const ROOM: usize = 64;
+const ROOM: usize = 128;
 
 impl<const SIDE: usize> Mcus for Sequential<'_, SIDE> {
     fn restart(&mut self) {
@@ -47,7 +47,7 @@ impl<const SIDE: usize> Mcus for Sequential<'_, SIDE> {
             if next < 64 {
                 component.skip.pass(component.ac, cursor, window, next);
             }
-            let mut rows = [0; 16];
+            let mut rows = [0; 64];
             for (to, &place) in rows.iter_mut().zip(zigzag(SIDE)) {
                 *to = block[usize::from(place)];
             }
