@@ -195,9 +195,9 @@ fn every_sampling_and_way_of_writing_is_read() {
                 // What refinements would have brought: three steps less half of
                 // that, of three coefficients.
                 let tolerance = if is_exact {
-                    0.6
+                    0.7
                 } else {
-                    0.6 + 9.0 * 2.0 * 3.0 / 8.0
+                    0.7 + 9.0 * 2.0 * 3.0 / 8.0
                 };
                 assert!(
                     difference <= tolerance,
