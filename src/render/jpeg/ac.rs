@@ -153,7 +153,7 @@ fn correct<const SIDE: usize>(
         let bit = i16::from(cursor.take(1) == 1);
         let place = Store::<SIDE>::place(which.trailing_zeros() as usize);
         if let Some(to) = block.get_mut(place) {
-            *to = to.wrapping_add(bit * to.signum() << low);
+            *to = to.wrapping_add((bit * to.signum()) << low);
         }
         which &= which - 1;
     }

@@ -69,6 +69,19 @@ fn damage_ends_at_the_next_restart() {
 }
 
 #[test]
+fn tables_without_end_are_not_made() {
+    let table = [&[0, 1][..], &[0; 15], &[0]].concat();
+    let tables = table.repeat(3600);
+    let mut bomb = vec![0xff, 0xd8];
+    for _ in 0..2 {
+        bomb.extend([0xff, 0xc4]);
+        bomb.extend((tables.len() as u16 + 2).to_be_bytes());
+        bomb.extend(&tables);
+    }
+    assert_eq!(Decoder::new(&bomb).err(), Some(Error::TooCostly));
+}
+
+#[test]
 fn scans_without_end_are_not_read() {
     let coefficients = Coefficients::random(64, 64, &[(1, 1)], 5);
     let file = coefficients.progressive(0);

@@ -28,9 +28,9 @@ impl Coefficients {
             let blocks = (0..columns * down * usize::from(v)).map(|_| {
                 let (reach, dense) = (random(64), random(4) == 0);
                 std::array::from_fn(|k| {
-                    let most = 60 / (k as i16 + 1) + 2;
-                    match random(2 * most as u64 + 1) as i16 - most {
-                        -1..=1 if dense => most,
+                    let most = 60 / (k as u64 + 1) + 2;
+                    match random(2 * most + 1) as i16 - most as i16 {
+                        -1..=1 if dense => most as i16,
                         other if dense => other,
                         _ if k as u64 > reach || random(3) == 0 => 0,
                         other => other,
