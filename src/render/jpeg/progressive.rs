@@ -23,8 +23,8 @@ pub(super) struct Store<const SIDE: usize> {
 
 impl<const SIDE: usize> Store<SIDE> {
     /// True when refinements of AC coefficients are read. To find the bits of
-    /// one takes decoding all coefficients of the block in all scans, and what
-    /// they are worth is not seen but in half of the size.
+    /// one takes decoding all coefficients of the block in all scans, and below
+    /// half of the size what they are worth is hardly seen.
     pub(super) const REFINED: bool = SIDE >= 4;
 
     /// By place in the zigzag sequence: the place in a block here, or behind it.

@@ -226,20 +226,20 @@ fn planes_have_the_sizes_of_their_components() {
 
 #[test]
 fn headers_say_what_the_components_are() {
-    let with = |colours, segments: &'static [(u8, &[u8])]| {
-        let file = encoded((9, 9), colours, |encoder| {
-            for (number, body) in segments {
-                encoder.add_app_segment(*number, body.to_vec()).unwrap();
-            }
-        });
-        Decoder::new(&file).unwrap().header().colours
-    };
-    assert_eq!(with(ColorType::Luma, &[]), Colours::Gray);
-    assert_eq!(with(ColorType::Rgb, &[]), Colours::YCbCr);
-    let rgb: &[(u8, &[u8])] = &[(14, b"Adobe\0\x64\0\0\0\0\0")];
-    assert_eq!(with(ColorType::Rgb, rgb), Colours::Rgb);
-    assert_eq!(with(ColorType::Cmyk, &[]), Colours::Cmyk);
-    assert_eq!(with(ColorType::CmykAsYcck, &[]), Colours::Ycck);
+    let of = |file: &[u8]| Decoder::new(file).unwrap().header().colours;
+    let with = |colours| of(&encoded((9, 9), colours, |_| {}));
+    assert_eq!(with(ColorType::Luma), Colours::Gray);
+    assert_eq!(with(ColorType::Rgb), Colours::YCbCr);
+    let file = encoded((9, 9), ColorType::Rgb, |encoder| {
+        let adobe = b"Adobe\0\x64\0\0\0\0\0".to_vec();
+        encoder.add_app_segment(14, adobe).unwrap();
+    });
+    assert_eq!(of(&file), Colours::YCbCr);
+    // Without the JFIF marker.
+    let file = [&file[..2], &file[20..]].concat();
+    assert_eq!(of(&file), Colours::Rgb);
+    assert_eq!(with(ColorType::Cmyk), Colours::Cmyk);
+    assert_eq!(with(ColorType::CmykAsYcck), Colours::Ycck);
 }
 
 #[test]
