@@ -1,9 +1,14 @@
 //! A JPEG decoder that decodes small: at an eighth, a quarter or half of the
-//! size, reading only what that needs.
+//! size, or whole, reading only what that needs.
 //!
 //! Nearly all of the time that a JPEG takes goes into entropy decoding, and a
 //! small picture needs almost none of the coefficients. The others are passed
 //! over several at a look-up, or, in a progressive file, by whole scans.
+//!
+//! In whole and at an eighth, samples are those of libjpeg-turbo (2.1.5, over
+//! 288 files of all samplings, sizes and ways of writing: equal at an eighth, at
+//! most 1 apart in whole). At a quarter and half they are sharper: it has the
+//! means of whole samples there, which lose what little a small picture can show.
 //!
 //! This module knows nothing of thumbnails. It decodes baseline, extended and
 //! progressive files of eight bits with Huffman codes (ITU-T T.81); damaged
@@ -22,6 +27,14 @@ mod scan;
 mod segments;
 mod sequential;
 mod tables;
+#[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "numbers are small"
+)]
+mod tests;
 
 use thiserror::Error;
 
@@ -90,6 +103,8 @@ pub enum Scale {
     Quarter,
     /// Four by four.
     Half,
+    /// All of them.
+    Full,
 }
 
 impl Scale {
@@ -100,6 +115,7 @@ impl Scale {
             Self::Eighth => 1,
             Self::Quarter => 2,
             Self::Half => 4,
+            Self::Full => 8,
         }
     }
 }
@@ -135,7 +151,7 @@ impl<'a> Decoder<'a> {
     /// # Errors
     /// See [`Error`].
     pub fn new(data: &'a [u8]) -> Result<Self, Error> {
-        let mut segments = Segments::new(data);
+        let mut segments = Segments::new(data)?;
         let mut tables = Tables::default();
         let mut frame = None;
         let (mut jfif, mut adobe, mut exif, mut icc) = (false, None, None, Vec::new());
@@ -181,6 +197,19 @@ impl<'a> Decoder<'a> {
         &self.header
     }
 
+    /// Most bytes that decoding holds, besides some 100 KiB.
+    #[must_use]
+    pub fn memory(&self, scale: Scale) -> u64 {
+        // A sample, in progressive files its coefficient, and for each block
+        // which coefficients are known.
+        let samples = self.frame.blocks() * u64::from(scale.side().pow(2));
+        if self.header.progressive {
+            samples * 3 + self.frame.blocks() * 8
+        } else {
+            samples
+        }
+    }
+
     /// Decodes the picture, one plane for each component. Where data is
     /// missing, it is gray.
     ///
@@ -191,6 +220,7 @@ impl<'a> Decoder<'a> {
             Scale::Eighth => self.run::<1>(),
             Scale::Quarter => self.run::<2>(),
             Scale::Half => self.run::<4>(),
+            Scale::Full => self.run::<8>(),
         }
     }
 
@@ -200,14 +230,14 @@ impl<'a> Decoder<'a> {
     }
 }
 
-/// What the components are. Without an Adobe marker, JFIF tells that three are
-/// luminance and colour differences, and so does habit.
+/// What the components are. Three are luminance and colour differences, unless
+/// an Adobe marker or their names say otherwise and JFIF does not (as libjpeg
+/// has it).
 fn colours(frame: &Frame, jfif: bool, adobe: Option<u8>) -> Colours {
     let ids: Vec<_> = frame.components.iter().map(|c| c.id).collect();
     match (ids.as_slice(), adobe) {
         ([_], _) => Colours::Gray,
-        ([_, _, _], Some(0)) => Colours::Rgb,
-        (b"RGB", None) if !jfif => Colours::Rgb,
+        ([_, _, _], Some(0)) | (b"RGB", None) if !jfif => Colours::Rgb,
         ([_, _, _], _) => Colours::YCbCr,
         (_, Some(2)) => Colours::Ycck,
         _ => Colours::Cmyk,

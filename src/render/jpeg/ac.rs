@@ -40,6 +40,7 @@ impl<const SIDE: usize> Mcus for AcFirst<'_, SIDE> {
             (false, low) => (1 << low >> 1) - 1,
         };
         let (mut place, last) = self.band;
+        let (block, mut nonzero) = self.store.parts(mcu);
         let mut run_of_ends = 0;
         while place <= last {
             if !Store::<SIDE>::REFINED && place >= kept(SIDE) {
@@ -61,11 +62,11 @@ impl<const SIDE: usize> Mcus for AcFirst<'_, SIDE> {
                 (run, _) => {
                     place += run as usize;
                     let number = symbol.number(bits);
-                    if let Some(to) = self.store.kept(mcu, place) {
+                    if let Some(to) = block.get_mut(Store::<SIDE>::place(place)) {
                         *to = (number << self.low).wrapping_add(rest * number.signum());
                     }
-                    if let Some(nonzero) = self.store.nonzero(mcu) {
-                        *nonzero |= 1 << (place & 63);
+                    if let Some(nonzero) = &mut nonzero {
+                        **nonzero |= 1 << (place & 63);
                     }
                     place += 1;
                 }
@@ -101,8 +102,13 @@ impl<const SIDE: usize> Mcus for AcRefinement<'_, SIDE> {
 
     fn decode(&mut self, cursor: &mut Cursor, window: &Window, mcu: (usize, usize)) {
         let (mut place, last) = self.band;
-        let Some(&mut old) = self.store.nonzero(mcu) else {
+        let (block, Some(nonzero)) = self.store.parts(mcu) else {
             return;
+        };
+        let old = *nonzero;
+        let correct = |cursor: &mut Cursor, block: &mut [i16], from, to| {
+            let which = old & bits_between(from, to);
+            correct::<SIDE>(cursor, window, block, which, self.low);
         };
         while self.empty == 0 && place <= last {
             cursor.refill(window);
@@ -116,46 +122,43 @@ impl<const SIDE: usize> Mcus for AcRefinement<'_, SIDE> {
             }
             // Coefficients that are not zero already do not count in runs.
             let next = zero_after(old, place, run).min(last + 1);
-            self.correct(cursor, window, mcu, old & bits_between(place, next));
+            correct(cursor, block, place, next);
             if size > 0 && next <= last {
-                if let Some(to) = self.store.kept(mcu, next) {
+                if let Some(to) = block.get_mut(Store::<SIDE>::place(next)) {
                     *to = symbol.number(bits).signum() << self.low;
                 }
-                if let Some(nonzero) = self.store.nonzero(mcu) {
-                    *nonzero |= 1 << next;
-                }
+                *nonzero |= 1 << next;
             }
             place = next + 1;
         }
         if self.empty > 0 {
             self.empty -= 1;
-            self.correct(cursor, window, mcu, old & bits_between(place, last + 1));
+            correct(cursor, block, place, last + 1);
         }
     }
 }
 
-impl<const SIDE: usize> AcRefinement<'_, SIDE> {
-    /// Reads a bit for each of some coefficients that are not zero.
-    fn correct(
-        &mut self,
-        cursor: &mut Cursor,
-        window: &Window,
-        mcu: (usize, usize),
-        mut which: u64,
-    ) {
+/// Reads a bit for each of some coefficients that are not zero.
+#[inline]
+fn correct<const SIDE: usize>(
+    cursor: &mut Cursor,
+    window: &Window,
+    block: &mut [i16],
+    mut which: u64,
+    low: u32,
+) {
+    while which & bits_between(0, kept(SIDE)) != 0 {
         cursor.refill(window);
-        while which & bits_between(0, kept(SIDE)) != 0 {
-            let place = which.trailing_zeros() as usize;
-            which &= which - 1;
-            if cursor.take(1) == 1
-                && let Some(to) = self.store.kept(mcu, place)
-            {
-                *to = to.wrapping_add(to.signum() << self.low);
-            }
+        // The bit is as good as random: better to multiply than to guess.
+        let bit = i16::from(cursor.take(1) == 1);
+        let place = Store::<SIDE>::place(which.trailing_zeros() as usize);
+        if let Some(to) = block.get_mut(place) {
+            *to = to.wrapping_add((bit * to.signum()) << low);
         }
-        cursor.refill(window);
-        cursor.skip(which.count_ones());
+        which &= which - 1;
     }
+    cursor.refill(window);
+    cursor.skip(which.count_ones());
 }
 
 /// Ones from one bit up to before another, of which none is above 64.

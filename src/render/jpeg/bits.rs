@@ -25,6 +25,8 @@ pub(super) struct Input<'a> {
     window: Box<Window>,
     /// How many bytes of the window are data.
     filled: usize,
+    /// Behind this, the window is zeros.
+    dirty: usize,
     /// There are no more before the marker (or the end) at `at`.
     ended: bool,
     /// A cursor that has loaded this many bytes is to be looked after.
@@ -40,6 +42,7 @@ impl<'a> Input<'a> {
             #[allow(clippy::large_stack_arrays, reason = "it is made once a scan")]
             window: Box::new([0; WINDOW + 8]),
             filled: 0,
+            dirty: 0,
             ended: false,
             low: 0,
         }
@@ -104,7 +107,10 @@ impl<'a> Input<'a> {
                 Some(_) => {}
             }
         }
-        self.window[self.filled..][..RESERVE].fill(0);
+        if let Some(left) = self.window.get_mut(self.filled..self.dirty) {
+            left.fill(0);
+        }
+        self.dirty = self.filled;
         self.low = if self.ended {
             self.filled
         } else {

@@ -12,9 +12,9 @@ const SYMBOL_BITS: u32 = 10;
 const SKIP_BITS: u32 = 13;
 
 /// The end of a block, added to what a [`Skip`] entry advances by.
-const END: usize = 128;
+const END: usize = 256;
 /// What an entry advances by that has no answer.
-const UNKNOWN: usize = 255;
+const UNKNOWN: usize = 512;
 /// Coefficients of a block.
 const BLOCK: usize = 64;
 
@@ -180,7 +180,7 @@ impl Skip {
         Self::pack(used, if advance == 0 { UNKNOWN } else { advance })
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "6 and 8 bits, see `pass`")]
+    #[allow(clippy::cast_possible_truncation, reason = "at most 28, and 512")]
     fn pack(bits: u32, advance: usize) -> u16 {
         bits as u16 | (advance as u16) << 6
     }
@@ -240,6 +240,54 @@ impl Skip {
         match (symbol.run(), symbol.size()) {
             (run @ 0..15, 0) => (cursor, BLOCK, run),
             (run, _) => (cursor, from + run as usize + 1, 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::bits::Input;
+    use super::*;
+
+    /// Passes over a block symbol by symbol; gives what ended it.
+    fn slowly(table: &Table, cursor: &mut Cursor, window: &Window, mut from: usize) -> u32 {
+        while from < BLOCK {
+            cursor.refill(window);
+            let symbol = table.symbol(cursor.bits());
+            cursor.skip(symbol.total_bits());
+            if symbol.size() == 0 && symbol.run() < 15 {
+                return symbol.run();
+            }
+            from += symbol.run() as usize + 1;
+        }
+        0
+    }
+
+    proptest! {
+        #[test]
+        fn passing_over_several_symbols_ends_where_one_by_one_does(
+            symbols in Just([0xf0, 0x00, 0x01, 0xe1, 0x30, 0x0a, 0xff]).prop_shuffle(),
+            long in any::<bool>(),
+            data in prop::collection::vec(any::<u8>(), 1..200),
+            from in 1..64_usize,
+        ) {
+            let mut counts = [1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            counts[if long { 15 } else { 6 }] = 1;
+            let table = Table::new(&counts, &symbols).unwrap();
+            let skip = Skip::new(&table);
+            let mut input = Input::new(&data, 0);
+            let mut cursor = input.begin();
+            while input.has_bits(&mut cursor) {
+                let mut slow = cursor;
+                let expected = slowly(&table, &mut slow, input.window(), from);
+                let ended = skip.pass(&table, &mut cursor, input.window(), from);
+                prop_assert_eq!(ended, expected);
+                slow.refill(input.window());
+                cursor.refill(input.window());
+                prop_assert_eq!(cursor.bits(), slow.bits());
+            }
         }
     }
 }

@@ -4,20 +4,34 @@
 //! picture of the block with N×N samples: the sharpest that so few can show.
 
 use std::array;
+use std::f32::consts::SQRT_2;
 
-/// By place in a block of 2×2 coefficients: the place in the zigzag sequence
+/// By place in a block of 8×8 coefficients: the place in the zigzag sequence
 /// (figure A.6).
-const ZIGZAG_2: [u8; 4] = [0, 1, 2, 4];
-/// The same of 4×4.
+#[rustfmt::skip]
+const ZIGZAG_8: [u8; 64] = [
+     0,  1,  5,  6, 14, 15, 27, 28,
+     2,  4,  7, 13, 16, 26, 29, 42,
+     3,  8, 12, 17, 25, 30, 41, 43,
+     9, 11, 18, 24, 31, 40, 44, 53,
+    10, 19, 23, 32, 39, 45, 52, 54,
+    20, 22, 33, 38, 46, 51, 55, 60,
+    21, 34, 37, 47, 50, 56, 59, 61,
+    35, 36, 48, 49, 57, 58, 62, 63,
+];
+/// The same of the lowest 4×4.
 const ZIGZAG_4: [u8; 16] = [0, 1, 5, 6, 2, 4, 7, 13, 3, 8, 12, 17, 9, 11, 18, 24];
+/// The same of the lowest 2×2.
+const ZIGZAG_2: [u8; 4] = [0, 1, 2, 4];
 
 /// Where the lowest `side × side` coefficients are in the zigzag sequence, row
-/// by row. A side is 1, 2 or 4.
+/// by row. A side is 1, 2, 4 or 8.
 pub(super) const fn zigzag(side: usize) -> &'static [u8] {
     match side {
         1 => &[0],
         2 => &ZIGZAG_2,
-        _ => &ZIGZAG_4,
+        4 => &ZIGZAG_4,
+        _ => &ZIGZAG_8,
     }
 }
 
@@ -26,7 +40,8 @@ pub(super) const fn kept(side: usize) -> usize {
     match side {
         1 => 1,
         2 => 5,
-        _ => 25,
+        4 => 25,
+        _ => 64,
     }
 }
 
@@ -96,4 +111,81 @@ fn line([mean, first, second, third]: [i32; 4], shift: u32) -> [i32; 4] {
     let outer = first * MAJOR + third * MINOR;
     let inner = first * MINOR - third * MAJOR;
     [ends + outer, middle + inner, middle - inner, ends - outer].map(|sum| sum >> shift)
+}
+
+/// √2 cos(kπ/16), but 1 for 0: what [`lines`] leaves out.
+const SCALES: [f32; 8] = [
+    1.0,
+    1.387_039_8,
+    1.306_563,
+    1.175_875_6,
+    1.0,
+    0.785_694_96,
+    0.541_196_1,
+    0.275_899_4,
+];
+
+/// Eight by eight samples: those of the whole block.
+#[inline]
+pub(super) fn eight(block: &[i32; 64]) -> [u8; 64] {
+    #[allow(clippy::cast_precision_loss, reason = "they have 14 bits")]
+    let rows: [[f32; 8]; 8] = array::from_fn(|v| {
+        array::from_fn(|u| block[v * 8 + u] as f32 * (SCALES[v] * SCALES[u] * 0.125))
+    });
+    let columns = transposed(&lines(rows));
+    let rows = transposed(&lines(columns));
+    let mut samples = [0; 64];
+    for (to, row) in samples.as_chunks_mut().0.iter_mut().zip(rows) {
+        *to = row.map(rounded);
+    }
+    samples
+}
+
+/// Rounds by adding a number so large that no fraction is left.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "it is clamped")]
+fn rounded(sample: f32) -> u8 {
+    ((sample + 128.0).clamp(0.0, 255.0) + 8_388_608.0).to_bits() as u8
+}
+
+fn transposed(rows: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
+    array::from_fn(|x| array::from_fn(|y| rows[y][x]))
+}
+
+/// Eight inverse transforms at once, one in each column: those of Arai, Agui
+/// and Nakajima (1988), of which the factors at both ends are in [`SCALES`].
+#[inline]
+fn lines(c: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+    let add = |left: [f32; 8], right: [f32; 8]| array::from_fn(|i| left[i] + right[i]);
+    let sub = |left: [f32; 8], right: [f32; 8]| array::from_fn(|i| left[i] - right[i]);
+    let mul = |line: [f32; 8], factor: f32| line.map(|value| value * factor);
+
+    let (sum, difference) = (add(c[0], c[4]), sub(c[0], c[4]));
+    let third = add(c[2], c[6]);
+    let second = sub(mul(sub(c[2], c[6]), SQRT_2), third);
+    let even = [
+        add(sum, third),
+        add(difference, second),
+        sub(difference, second),
+        sub(sum, third),
+    ];
+
+    let (inner, inner_rest) = (add(c[5], c[3]), sub(c[5], c[3]));
+    let (outer, outer_rest) = (add(c[1], c[7]), sub(c[1], c[7]));
+    // 2 cos(π/8), and 2 cos(3π/8) more and less.
+    let turned = mul(add(inner_rest, outer_rest), 1.847_759);
+    let odd_0 = add(outer, inner);
+    let odd_1 = sub(sub(turned, mul(inner_rest, 2.613_126)), odd_0);
+    let odd_2 = sub(mul(sub(outer, inner), SQRT_2), odd_1);
+    let odd_3 = sub(sub(turned, mul(outer_rest, 1.082_392)), odd_2);
+    [
+        add(even[0], odd_0),
+        add(even[1], odd_1),
+        add(even[2], odd_2),
+        add(even[3], odd_3),
+        sub(even[3], odd_3),
+        sub(even[2], odd_2),
+        sub(even[1], odd_1),
+        sub(even[0], odd_0),
+    ]
 }

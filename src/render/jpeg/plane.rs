@@ -11,7 +11,7 @@ pub(super) struct Canvas<const SIDE: usize> {
     /// Blocks, across and down.
     blocks: (usize, usize),
     /// The quantization steps of the coefficients that are kept, row by row.
-    steps: [u16; 16],
+    steps: [u16; 64],
     samples: Vec<u8>,
 }
 
@@ -21,7 +21,7 @@ impl<const SIDE: usize> Canvas<SIDE> {
         let blocks = component.blocks;
         Self {
             blocks,
-            steps: [0; 16],
+            steps: [0; 64],
             samples: vec![128; blocks.0 * blocks.1 * SIDE * SIDE],
         }
     }
@@ -40,7 +40,11 @@ impl<const SIDE: usize> Canvas<SIDE> {
         match SIDE {
             1 => self.put(place, &[[idct::sample(self.dequantize::<1>(block)[0])]]),
             2 => self.put(place, idct::two(self.dequantize(block)).as_chunks::<2>().0),
-            _ => self.put(place, idct::four(self.dequantize(block)).as_chunks::<4>().0),
+            4 => self.put(place, idct::four(self.dequantize(block)).as_chunks::<4>().0),
+            _ => self.put(
+                place,
+                idct::eight(&self.dequantize(block)).as_chunks::<8>().0,
+            ),
         }
     }
 

@@ -23,18 +23,18 @@ pub(super) struct Store<const SIDE: usize> {
 
 impl<const SIDE: usize> Store<SIDE> {
     /// True when refinements of AC coefficients are read. To find the bits of
-    /// one takes decoding all coefficients of the block in all scans, and what
-    /// they are worth is not seen but in half of the size.
-    pub(super) const REFINED: bool = SIDE == 4;
+    /// one takes decoding all coefficients of the block in all scans, and below
+    /// half of the size what they are worth is hardly seen.
+    pub(super) const REFINED: bool = SIDE >= 4;
 
-    /// By place in the zigzag sequence: the place in a block here, if it is kept.
-    const PLACES: [Option<u8>; 64] = {
-        let mut places = [None; 64];
+    /// By place in the zigzag sequence: the place in a block here, or behind it.
+    const PLACES: [u8; 64] = {
+        let mut places = [64; 64];
         let mut at = 0;
         while at < zigzag(SIDE).len() {
-            #[allow(clippy::cast_possible_truncation, reason = "it is below 16")]
+            #[allow(clippy::cast_possible_truncation, reason = "it is below 64")]
             let place = at as u8;
-            places[zigzag(SIDE)[at] as usize] = Some(place);
+            places[zigzag(SIDE)[at] as usize] = place;
             at += 1;
         }
         places
@@ -67,17 +67,24 @@ impl<const SIDE: usize> Store<SIDE> {
         block.unwrap_or_default()
     }
 
-    /// The coefficient of a block at this place in the zigzag sequence.
+    /// The coefficients of a block, and which of all are not zero, where that
+    /// is kept.
     #[inline]
-    pub(super) fn kept(&mut self, block: (usize, usize), place: usize) -> Option<&mut i16> {
-        let place = Self::PLACES.get(place).copied().flatten()?;
-        self.block(block).get_mut(usize::from(place))
+    pub(super) fn parts(
+        &mut self,
+        (column, row): (usize, usize),
+    ) -> (&mut [i16], Option<&mut u64>) {
+        let index = row * self.blocks.0 + column;
+        let from = index * SIDE * SIDE;
+        let block = self.coefficients.get_mut(from..from + SIDE * SIDE);
+        (block.unwrap_or_default(), self.nonzero.get_mut(index))
     }
 
-    /// Which coefficients of a block are not zero; `None` where that is not kept.
+    /// Where the coefficient at this place in the zigzag sequence is in a
+    /// block; behind its end if it is not kept.
     #[inline]
-    pub(super) fn nonzero(&mut self, (column, row): (usize, usize)) -> Option<&mut u64> {
-        self.nonzero.get_mut(row * self.blocks.0 + column)
+    pub(super) fn place(zigzag: usize) -> usize {
+        usize::from(Self::PLACES[zigzag & 63])
     }
 
     /// A scan of this band down to the bit `low` is decoded.

@@ -8,7 +8,7 @@ use super::plane::Canvas;
 use super::progressive::{DcFirst, DcRefinement, Store};
 use super::scan::{Mcus, Scan, walk};
 use super::segments::{START_OF_SCAN, Segments};
-use super::sequential::{Coded, Sequential};
+use super::sequential::{Coded, ROOM, Sequential};
 use super::tables::Tables;
 use super::{Error, Plane};
 
@@ -128,6 +128,7 @@ impl<'a, const SIDE: usize> Run<'a, SIDE> {
         let mcus = Sequential::<SIDE> {
             components: coded.collect::<Result<_, _>>()?,
             slots: scan.slots(&self.frame),
+            block: [0; ROOM],
         };
         self.walker.walk(scan, &self.frame, &self.tables, mcus)
     }

@@ -22,13 +22,16 @@ pub(super) struct Segments<'a> {
 }
 
 impl<'a> Segments<'a> {
-    /// The segments of a file.
-    pub(super) fn new(data: &'a [u8]) -> Self {
-        Self {
-            data,
-            at: 0,
-            seen: 0,
-        }
+    /// The segments of a file, which begins with SOI.
+    pub(super) fn new(data: &'a [u8]) -> Result<Self, Error> {
+        let is_jpeg = data.starts_with(&[0xff, 0xd8]);
+        is_jpeg
+            .then_some(Self {
+                data,
+                at: 2,
+                seen: 0,
+            })
+            .ok_or(Error::Broken)
     }
 
     /// The code and body of the next segment; passes over what is none. At the

@@ -10,6 +10,8 @@ use super::scan::{Mcus, Slot};
 pub(super) struct Sequential<'a, const SIDE: usize> {
     pub(super) components: Vec<Coded<'a, SIDE>>,
     pub(super) slots: Vec<Slot>,
+    /// The block at hand in zigzag order; behind those kept there is anything.
+    pub(super) block: [i16; ROOM],
 }
 
 /// A component and its tables.
@@ -22,7 +24,7 @@ pub(super) struct Coded<'a, const SIDE: usize> {
 }
 
 /// More than the coefficients kept and the 16 that a symbol may go beyond.
-const ROOM: usize = 64;
+pub(super) const ROOM: usize = 128;
 
 impl<const SIDE: usize> Mcus for Sequential<'_, SIDE> {
     fn restart(&mut self) {
@@ -41,13 +43,14 @@ impl<const SIDE: usize> Mcus for Sequential<'_, SIDE> {
                 component
                     .predictor
                     .wrapping_add(difference(component.dc, cursor, window));
-            let mut block = [0; ROOM];
+            let block = &mut self.block;
+            block[..kept(SIDE)].fill(0);
             block[0] = component.predictor;
-            let next = keep::<SIDE>(component.ac, cursor, window, &mut block);
+            let next = keep::<SIDE>(component.ac, cursor, window, block);
             if next < 64 {
                 component.skip.pass(component.ac, cursor, window, next);
             }
-            let mut rows = [0; 16];
+            let mut rows = [0; 64];
             for (to, &place) in rows.iter_mut().zip(zigzag(SIDE)) {
                 *to = block[usize::from(place)];
             }

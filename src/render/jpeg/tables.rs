@@ -3,6 +3,9 @@
 use super::Error;
 use super::huffman::{Skip, Table};
 
+/// Most Huffman tables of a file. Making one costs more than its bytes.
+const MAX_TABLES: u32 = 5000;
+
 /// What segments between scans set.
 #[derive(Default)]
 pub(super) struct Tables {
@@ -11,6 +14,8 @@ pub(super) struct Tables {
     dc: [Option<Table>; 4],
     ac: [Option<Table>; 4],
     skip: [Option<Skip>; 4],
+    /// Huffman tables that were made.
+    made: u32,
     /// MCUs between restart markers; 0 when there are none.
     pub(super) restart_interval: usize,
 }
@@ -57,6 +62,10 @@ impl Tables {
             let total = counts.iter().map(|&count| usize::from(count)).sum();
             let (symbols, rest) = rest.split_at_checked(total).ok_or(Error::Broken)?;
             body = rest;
+            self.made += 1;
+            if self.made > MAX_TABLES {
+                return Err(Error::TooCostly);
+            }
             let table = Table::new(counts, symbols)?;
             let index = usize::from(kind & 15);
             let place = match kind >> 4 {
