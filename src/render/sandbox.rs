@@ -18,7 +18,7 @@ use landlock::{
 };
 use memmap2::Mmap;
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior,
+    DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit,
 };
 use thiserror::Error;
@@ -66,8 +66,13 @@ pub fn enter(memory_bytes: u64) -> Result<u8, Breach> {
     Ok(landlock_abi)
 }
 
+/// Limits a resource for good, to `most` or to what there is.
 fn limit(resource: Resource, most: u64) -> Result<(), Breach> {
-    let most = Some(most);
+    let most = Some(
+        getrlimit(resource)
+            .maximum
+            .map_or(most, |all| all.min(most)),
+    );
     let limit = Rlimit {
         current: most,
         maximum: most,
