@@ -396,7 +396,6 @@ async fn stored(store: &TenantStore, key: ThumbKey) -> Result<Option<Bytes>, Ten
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::render::{MAX_SIDE, SIDE_STEP};
 
     #[test]

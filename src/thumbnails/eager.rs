@@ -15,7 +15,7 @@ use super::{Found, Join, Origin, ThumbnailError, Thumbnails, Wish, exactly, orde
 use crate::budget::{Permit, Share};
 use crate::cache::CacheKey;
 use crate::digest::FileDigest;
-use crate::key::{Original, ThumbKey};
+use crate::key::{FileKey, Original, ThumbKey};
 use crate::metrics::EagerLabels;
 use crate::render::format::Format;
 use crate::render::pool::{RenderError, Urgency};
@@ -61,10 +61,11 @@ enum Seen {
     Skipped,
 }
 
-/// The bytes of an upload.
+/// The bytes of an upload. They are copied: pieces of the connection's buffers
+/// would take more memory than has been reserved for them.
 #[derive(Debug)]
 struct Kept {
-    chunks: Vec<Bytes>,
+    bytes: Vec<u8>,
     room_bytes: usize,
     _memory: Permit,
     _place: OwnedSemaphorePermit,
@@ -85,11 +86,13 @@ impl Thumbnails {
         let (share, places) = (share.clone(), Arc::clone(&self.eager.places));
         let room = move || {
             let fits = wanted_bytes <= MAX_BYTES;
+            let memory = fits.then(|| share.try_acquire(wanted_bytes))??;
+            let place = Arc::clone(&places).try_acquire_owned().ok()?;
             Some(Kept {
-                chunks: Vec::new(),
+                bytes: Vec::with_capacity(wanted_bytes),
                 room_bytes: wanted_bytes,
-                _memory: fits.then(|| share.try_acquire(wanted_bytes))??,
-                _place: Arc::clone(&places).try_acquire_owned().ok()?,
+                _memory: memory,
+                _place: place,
             })
         };
         let stream = payload.stream.inspect_ok(move |bytes| {
@@ -123,7 +126,9 @@ impl Thumbnails {
             Seen::Picture(kept) => {
                 let (service, tenant, store) = (Arc::clone(self), tenant.clone(), store.clone());
                 let making = async move {
-                    service.make(&tenant, &store, &stored, original, kept).await;
+                    service
+                        .make(&tenant, &store, stored.key, original, kept)
+                        .await;
                 };
                 self.tasks.spawn(making.in_current_span());
             }
@@ -136,10 +141,11 @@ impl Thumbnails {
         self: Arc<Self>,
         tenant: &TenantId,
         store: &TenantStore,
-        stored: &StoredFile,
+        source: FileKey,
         original: Original,
-        kept: Kept,
+        mut kept: Kept,
     ) {
+        let bytes = Bytes::from(std::mem::take(&mut kept.bytes));
         let sides = self.eager.sides.iter();
         for thumbnail in sides.filter_map(|side| ThumbKey::new(original, *side).ok()) {
             let key = CacheKey {
@@ -151,16 +157,14 @@ impl Thumbnails {
             }
             // Only then is it under way: nobody waits for what has no worker.
             let Ok(seat) = self.places.pool.seat(Urgency::Bulk).await else {
-                self.count_eager("skipped");
-                continue;
+                return self.count_eager("skipped");
             };
-            let source = Some(stored.key.clone());
+            let source = Some(source.clone());
             let Ok(Join::First(leader)) = self.flights.join(Wish { key, source }) else {
                 continue;
             };
-            let chunks = kept.chunks.iter().cloned().map(Ok::<_, Infallible>);
-            let mut source = stream::iter(chunks);
-            let found = match seat.render(order(thumbnail), &mut source).await {
+            let mut all = stream::iter([Ok::<_, Infallible>(bytes.clone())]);
+            let found = match seat.render(order(thumbnail), &mut all).await {
                 Ok(rendered) => Ok(Found {
                     bytes: exactly(rendered.bytes),
                     origin: Origin::Rendered,
@@ -190,12 +194,10 @@ impl Seen {
             };
         }
         if let Self::Picture(kept) = self {
-            match kept.room_bytes.checked_sub(bytes.len()) {
-                Some(left) => {
-                    kept.room_bytes = left;
-                    kept.chunks.push(bytes.clone());
-                }
-                None => *self = Self::Skipped,
+            if kept.bytes.len() + bytes.len() <= kept.room_bytes {
+                kept.bytes.extend_from_slice(bytes);
+            } else {
+                *self = Self::Skipped;
             }
         }
     }

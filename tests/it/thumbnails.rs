@@ -7,7 +7,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 
 use crate::support::app::{BUCKET, FOLDER, TestApp, problem_code};
-use crate::support::bench::{Bench, assert_refused};
+use crate::support::bench::{Bench, PART, assert_refused};
 use crate::support::pattern;
 use crate::support::pictures::{PNG, PNG_MAGIC, name_of, old_name_of, picture, size_of};
 use crate::support::s3_server::{Fault, FaultRule, S3Server};
@@ -222,6 +222,18 @@ async fn what_is_no_picture_is_refused_and_not_read_again() {
         assert_eq!(response.status(), 404);
     }
     assert_eq!(bench.app.from("refused"), cases.len() as u64);
+}
+
+#[tokio::test]
+async fn large_file_that_is_no_picture_is_not_read_to_its_end() {
+    let bench = Bench::start().await;
+    let body = pattern(1, 20 * PART);
+    put(&bench.app, KEY, &body).await;
+    bench.operations();
+    let response = bench.app.thumbnail(&name_of(&body, 100), KEY).await;
+    assert_refused(response, 415, "not_an_image", "large").await;
+    let operations = bench.operations();
+    assert!(operations.len() <= 5, "{operations:?}");
 }
 
 #[tokio::test]
