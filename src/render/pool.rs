@@ -10,15 +10,15 @@ mod process;
 mod queue;
 mod spawner;
 
-use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
 use self::idle::Idle;
 use self::loss::Loss;
@@ -91,7 +91,7 @@ pub struct Pool {
     metrics: Metrics,
     queue: Arc<Queue>,
     idle: Arc<Idle>,
-    spawner: OnceLock<io::Result<Spawner>>,
+    spawner: OnceCell<Spawner>,
     /// What the log was told last of whether workers can be had.
     told: AtomicU8,
 }
@@ -131,7 +131,7 @@ impl Pool {
             options,
             drills,
             metrics,
-            spawner: OnceLock::new(),
+            spawner: OnceCell::new(),
             told: AtomicU8::new(NOTHING),
         })
     }
@@ -188,10 +188,9 @@ impl Pool {
     }
 
     async fn try_start_worker(&self) -> Result<(Worker, Walls), String> {
-        let spawner = self
-            .spawner
-            .get_or_init(|| Spawner::start(&self.options, self.drills));
-        let spawner = spawner.as_ref().map_err(ToString::to_string)?;
+        let start = async || Spawner::start(&self.options, self.drills);
+        let spawner = self.spawner.get_or_try_init(start).await;
+        let spawner = spawner.map_err(|error| error.to_string())?;
         let process = spawner.spawn().await.map_err(|error| error.to_string())?;
         let shown = Shown::new(&self.metrics.render_workers);
         Worker::greeted(process, self.options.deadline, shown).await

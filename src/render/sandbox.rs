@@ -18,7 +18,7 @@ use landlock::{
 };
 use memmap2::Mmap;
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, Signal, set_dumpable_behavior,
+    DumpableBehavior, Resource, Rlimit, Signal, getrlimit, set_dumpable_behavior,
     set_parent_process_death_signal, setrlimit,
 };
 use thiserror::Error;
@@ -51,6 +51,7 @@ pub fn enter(memory_bytes: u64) -> Result<u8, Breach> {
     // When memory runs out, let it be this process that is killed. That is no
     // wall: nothing is lost where it is not allowed.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
+    leave_ending_to_the_server();
     close_all_but_first().map_err(|error| Breach::Refused("close_range", error))?;
     // Neither debuggers nor cores get at what it has in memory.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refused("PR_SET_DUMPABLE"))?;
@@ -65,13 +66,29 @@ pub fn enter(memory_bytes: u64) -> Result<u8, Breach> {
     Ok(landlock_abi)
 }
 
+/// Limits a resource for good, to `most` or to what there is.
 fn limit(resource: Resource, most: u64) -> Result<(), Breach> {
-    let most = Some(most);
+    let most = Some(
+        getrlimit(resource)
+            .maximum
+            .map_or(most, |all| all.min(most)),
+    );
     let limit = Rlimit {
         current: most,
         maximum: most,
     };
     setrlimit(resource, limit).map_err(|errno| Breach::Refused("setrlimit", errno.into()))
+}
+
+/// Who asks all processes of a service to end asks the server, too, and that
+/// lets what is under way finish.
+#[allow(unsafe_code)]
+fn leave_ending_to_the_server() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: To ignore a signal runs no code, and nothing here has set a
+        // handler that it would replace. It cannot fail for these.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
 }
 
 /// Closes every descriptor but 0.

@@ -19,6 +19,9 @@ use super::{Studio, render};
 /// How many bytes of the source are read at once.
 const READ_BYTES: usize = 64 << 10;
 
+/// The buffer of a source larger than that is not kept for the next one.
+const KEPT_BYTES: usize = 8 << 20;
+
 /// Where the last panic happened.
 static PANICKED_AT: Mutex<String> = Mutex::new(String::new());
 
@@ -85,6 +88,8 @@ fn work(setup: &Setup) -> io::Result<()> {
             return Ok(());
         }
         io::copy(&mut source, &mut io::sink())?;
+        studio.source.clear();
+        studio.source.shrink_to(KEPT_BYTES);
     }
     Ok(())
 }

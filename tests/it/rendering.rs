@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::future::join_all;
 use kura::render::{Order, Refusal};
 
@@ -192,12 +194,20 @@ BT /F 24 Tf 20 90 Td (walled in) Tj ET
 endstream endobj
 trailer <</Root 1 0 R>>
 ";
+    // Of 4 × 2 pixels, by `avifenc -y 420`.
+    let avif = "\
+    AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUIAAADybWV0YQAAAAAAAAAoaGRscgAAAAAAAAAAcGljdAAA\
+    AAAAAAAAAAAAAGxpYmF2aWYAAAAADnBpdG0AAAAAAAEAAAAeaWxvYwAAAABEAAABAAEAAAABAAABGgAAADAAAAAo\
+    aWluZgAAAAAAAQAAABppbmZlAgAAAAABAABhdjAxQ29sb3IAAAAAamlwcnAAAABLaXBjbwAAABRpc3BlAAAAAAAA\
+    AAQAAAACAAAAEHBpeGkAAAAAAwgICAAAAAxhdjFDgQAMAAAAABNjb2xybmNseAABAA0ABoAAAAAXaXBtYQAAAAAA\
+    AAABAAEEAQKDBAAAADhtZGF0EgAKCBgEOwQENBoQMiIQgAAAUEHBvApd6LMBVN+1VU7SQAJTDrRaxwxBoJiOookg";
     vec![
         ("JPEG", jpeg),
         ("PNG", png),
         ("GIF", gif),
         ("BMP", bmp),
         ("PDF", pdf.to_vec()),
+        ("AVIF", STANDARD.decode(avif).unwrap()),
     ]
 }
 
@@ -206,10 +216,18 @@ async fn thumbnails_of_pictures_are_made_behind_the_walls() {
     let stand = Stand::new(|_| {});
     for (name, picture) in pictures() {
         for side in [100, 400, 800] {
-            let seat = stand.seat().await;
-            let thumbnail = seat.render(Order { side }, &mut source(&picture)).await;
+            let order = Order { side };
+            let made = async |picture: &[u8]| {
+                let mut source = source(picture);
+                stand.seat().await.render(order, &mut source).await
+            };
+            let thumbnail = made(&picture).await;
             let thumbnail = thumbnail.unwrap_or_else(|error| panic!("{name} at {side}: {error}"));
-            assert!(!thumbnail.bytes.is_empty());
+            // A thumbnail is a picture, too: here is one of WebP.
+            assert_eq!(
+                made(&thumbnail.bytes).await.unwrap().format.of_thumbnail(),
+                thumbnail.format
+            );
         }
     }
     assert_eq!(stand.metrics.render_workers.get(), 1, "all by one worker");

@@ -15,17 +15,20 @@ use futures_util::stream;
 use futures_util::{FutureExt, StreamExt};
 use kura::metrics::Metrics;
 use kura::render::Refusal;
+use kura::render::format::HEAD_BYTES;
 use kura::render::pool::{Pool, RenderError, Urgency};
 use kura::render::protocol::{HEADER_BYTES, Header, Job, Report, Tag};
 use rustix::process::{Pid, Signal, kill_process};
 use seccompiler::{SeccompAction, SeccompFilter};
 
-use crate::support::drills::{ORDER, Stand, drill, eventually, gone, line, options, refusal};
-use crate::support::process::run;
+use crate::support::drills::{
+    ORDER, Stand, drill, eventually, gone, line, options, refusal, workers_with,
+};
+use crate::support::process::{Process, run};
 
-fn kill(pid: u32) {
+fn send(signal: Signal, pid: u32) {
     let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
+    kill_process(pid, signal).unwrap();
 }
 
 #[tokio::test]
@@ -68,6 +71,17 @@ async fn time_that_the_source_takes_does_not_count() {
     let last = stream::once(pause.map(|()| Ok(Bytes::from_static(b"more"))));
     let answer = stand.render(first.chain(last).boxed()).await;
     assert_eq!(answer.unwrap().bytes.len(), 100);
+}
+
+#[tokio::test]
+async fn worker_that_computes_while_its_source_stalls_runs_out_of_cpu_time() {
+    let stand = Stand::new(|options| options.deadline = Duration::from_millis(100));
+    let first = Bytes::from([&line("spin")[..], &[b' '; HEAD_BYTES]].concat());
+    let source = stream::iter([Ok(first)]).chain(stream::pending());
+    let answer = stand.render(source.boxed()).await;
+    assert_eq!(refusal(&answer), Some(Refusal::TooCostly));
+    assert_eq!(stand.lost("cpu_time"), 1);
+    stand.check_serves().await;
 }
 
 #[tokio::test]
@@ -162,9 +176,21 @@ async fn worker_is_replaced_after_so_many_jobs() {
 async fn idle_worker_killed_by_somebody_is_replaced_unnoticed() {
     let stand = Stand::new(|_| {});
     stand.check_serves().await;
-    kill(stand.workers()[0]);
+    send(Signal::KILL, stand.workers()[0]);
     stand.check_serves().await;
     assert_eq!(stand.lost("killed"), 1);
+}
+
+#[tokio::test]
+async fn worker_that_is_asked_to_end_leaves_that_to_the_server() {
+    let stand = Stand::new(|_| {});
+    stand.check_serves().await;
+    let workers = stand.workers();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        send(signal, workers[0]);
+    }
+    stand.check_serves().await;
+    assert_eq!(stand.workers(), workers);
 }
 
 #[tokio::test]
@@ -182,7 +208,7 @@ async fn busy_worker_killed_by_somebody_was_too_costly() {
         let limit = limits.lines().find(|line| line.starts_with("Max cpu time"));
         // The deadline, a second more, and rounded up.
         assert_eq!(limit.unwrap().split_whitespace().nth(3), Some("22"));
-        kill(pid);
+        send(Signal::KILL, pid);
     };
     let (answer, ()) = tokio::join!(stand.render(source.boxed()), killing);
     assert_eq!(refusal(&answer), Some(Refusal::TooCostly));
@@ -315,6 +341,25 @@ fn busy_worker_dies_with_its_parent() {
         Ok(0) => {}
         Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn no_worker_outlives_the_server_however_that_ends() {
+    for crash in [false, true] {
+        let root = tempfile::tempdir().unwrap();
+        let memory = options().worker_memory_bytes;
+        let settings = [("KURA_RENDER_MEMORY_BYTES", &*memory.to_string())];
+        let process = Process::directory(root.path().to_str().unwrap(), &settings);
+        let started = || !workers_with(memory).is_empty();
+        eventually("a worker is started with the server", started).await;
+        if crash {
+            process.kill();
+        } else {
+            process.terminate();
+            assert_eq!(process.exit_code().await, Some(0));
+        }
+        eventually("it is gone", || workers_with(memory).is_empty()).await;
     }
 }
 

@@ -35,7 +35,6 @@ pub fn decode(source: &[u8], order: Order, limits: &Limits) -> Result<Picture, R
             width: width.min(fit_width * MARGIN),
             height: height.min(fit_height * MARGIN),
             alpha: stored.alpha,
-            unfiltered: false,
         };
         let data = libwebp::decode(frame.data, how).ok_or(Refusal::Broken)?;
         let raster = Raster::new(how.width, how.height, data);
@@ -50,7 +49,6 @@ pub fn decode(source: &[u8], order: Order, limits: &Limits) -> Result<Picture, R
             width: stored.width,
             height: stored.height,
             alpha: true,
-            unfiltered: false,
         };
         let data = libwebp::decode(frame.data, how).ok_or(Refusal::Broken)?;
         frame.on_canvas(&data, stored.width, order)

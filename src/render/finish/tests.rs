@@ -280,16 +280,21 @@ fn a_profile_that_says_nothing_is_ignored() {
     let p3 = moxcms::ColorProfile::new_display_p3().encode().unwrap();
     let srgb = moxcms::ColorProfile::new_srgb().encode().unwrap();
     let gray = Samples::Gray(Raster::new(1, 1, vec![7]));
+    let cmyk = Samples::Cmyk(Raster::new(1, 1, vec![1, 2, 3, 4]));
+    let mut conversions = Conversions::default();
     for (profile, samples) in [
-        (&b""[..], &rgb),
-        (&p3[..p3.len() / 2], &rgb),
-        (&[0xff; 4096], &rgb),
-        (&srgb, &rgb),
-        (&p3, &gray),
+        (vec![], &rgb),
+        (p3[..p3.len() / 2].to_vec(), &rgb),
+        (vec![0xff; 4096], &rgb),
+        (srgb, &rgb),
+        (p3.clone(), &gray),
+        (p3.clone(), &cmyk),
     ] {
-        assert!(Conversion::to_srgb(profile, samples).is_none());
+        assert!(conversions.to_srgb(profile, samples).is_none());
     }
-    assert!(Conversion::to_srgb(&p3, &rgb).is_some());
+    for _ in 0..2 {
+        assert!(conversions.to_srgb(p3.clone(), &rgb).is_some());
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::Child;
@@ -25,7 +25,6 @@ const TIME_TO_END: Duration = Duration::from_secs(1);
 /// CPU time beyond the deadline, after which a worker is ended that nobody
 /// looks after. `RLIMIT_CPU` counts whole seconds.
 const CPU_GRACE: Duration = Duration::from_secs(1);
-
 /// How much is read at once of what a worker says, in bytes.
 const INBOX_BYTES: usize = 16 << 10;
 
@@ -108,9 +107,12 @@ impl Worker {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(Pid::from_raw);
         let pid = pid.ok_or(io::ErrorKind::BrokenPipe)?;
+        // It has inherited the hard limit, which not everybody may raise.
+        let maximum = getrlimit(Resource::Cpu).maximum;
+        let seconds = most.as_secs() + 1;
         let limit = Rlimit {
-            current: Some(most.as_secs() + 1),
-            maximum: None,
+            current: Some(maximum.map_or(seconds, |all| all.min(seconds))),
+            maximum,
         };
         prlimit(Some(pid), Resource::Cpu, limit)?;
         Ok(())
@@ -175,10 +177,11 @@ impl Worker {
         let cpu = cpu.min(started.elapsed());
         self.spent += cpu;
         // It reads the rest of the source away; then the next job may come.
-        if !matches!(timeout(left, feed.finish(&mut writer)).await, Ok(Ok(()))) {
-            return Outcome::Lost(Loss::Protocol);
+        match timeout(left, feed.finish(&mut writer)).await {
+            Ok(Ok(())) => Outcome::Answered(cpu, result),
+            Ok(Err(_)) => Outcome::Lost(self.death().await),
+            Err(_) => Outcome::Lost(Loss::Deadline),
         }
-        Outcome::Answered(cpu, result)
     }
 
     /// Waits for a report that comes by itself.

@@ -77,17 +77,20 @@ impl Stand {
 
     /// The process ids of its workers.
     pub fn workers(&self) -> Vec<u32> {
-        let mark = format!("--memory-bytes\0{}\0", self.memory_bytes);
-        let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
-            let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            String::from_utf8(arguments)
-                .ok()?
-                .contains(&mark)
-                .then_some(pid)
-        });
-        pids.collect()
+        workers_with(self.memory_bytes)
     }
+}
+
+/// The process ids of the workers that may have exactly so many bytes.
+pub fn workers_with(memory_bytes: u64) -> Vec<u32> {
+    let mark = format!("--memory-bytes\0{memory_bytes}\0");
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let pid = entry.unwrap().file_name().to_str()?.parse().ok()?;
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let arguments = String::from_utf8(arguments).ok()?;
+        arguments.contains(&mark).then_some(pid)
+    });
+    pids.collect()
 }
 
 /// One worker, generous in time, and told from those of other tests by the

@@ -31,10 +31,6 @@ pub(super) struct Decoding {
     pub height: u32,
     /// Four channels instead of three.
     pub alpha: bool,
-    /// Leave out the filter that smooths the edges of blocks. Nothing is
-    /// predicted from filtered samples in a single frame, so that no error
-    /// spreads.
-    pub unfiltered: bool,
 }
 
 /// Reads the header of a file or of a single frame; `None` when it is none.
@@ -69,7 +65,6 @@ pub(super) fn decode(data: &[u8], how: Decoding) -> Option<Vec<u8>> {
     let size = stride.checked_mul(usize::try_from(how.height).ok()?)?;
     let mut pixels = vec![0; size];
     let mut config = WebPDecoderConfig::new().ok()?;
-    config.options.bypass_filtering = c_int::from(how.unfiltered);
     if (how.width, how.height) != (stored.width, stored.height) {
         config.options.use_scaling = 1;
         config.options.scaled_width = c_int::try_from(how.width).ok()?;
@@ -192,7 +187,6 @@ mod tests {
                 width: 7,
                 height: 5,
                 alpha,
-                unfiltered: false,
             };
             assert_eq!(decode(&file, how).unwrap(), pixels);
         }
@@ -206,7 +200,6 @@ mod tests {
             width: 16,
             height: 12,
             alpha: false,
-            unfiltered: true,
         };
         let small = decode(&file, how).unwrap();
         assert_eq!(small.len(), 16 * 12 * 3);
