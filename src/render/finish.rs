@@ -10,7 +10,7 @@ mod turn;
 
 use fast_image_resize::Resizer;
 
-use self::colour::Conversion;
+use self::colour::Conversions;
 use super::format::Format;
 use super::picture::Picture;
 use super::{Order, Refusal, Rendered};
@@ -19,6 +19,7 @@ use super::{Order, Refusal, Rendered};
 #[derive(Default)]
 pub struct Scratch {
     resizer: Resizer,
+    conversions: Conversions,
 }
 
 /// Makes the thumbnail's file.
@@ -34,7 +35,7 @@ pub fn finish(
     let size = order.fit(picture.width, picture.height);
     let conversion = picture
         .profile
-        .and_then(|profile| Conversion::to_srgb(&profile, &picture.samples));
+        .and_then(|profile| scratch.conversions.to_srgb(profile, &picture.samples));
     // From one JPEG to another, colours need not become RGB on the way.
     let halved = format == Format::Jpeg && conversion.is_none();
     let small = resize::resize(picture.samples, size, halved, &mut scratch.resizer)?;

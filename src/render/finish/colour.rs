@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use moxcms::{ColorProfile, Layout, Transform8BitExecutor, TransformOptions};
+use moxcms::{
+    ColorProfile, DataColorSpace, Layout, ParsingOptions, Transform8BitExecutor, TransformOptions,
+};
 
 use crate::render::picture::{Raster, Samples};
 
@@ -13,17 +15,50 @@ use crate::render::picture::{Raster, Samples};
 /// channel: less is not seen.
 const TOLERANCE: u8 = 2;
 
+/// No profile that is larger is looked at.
+const MAX_PROFILE_BYTES: usize = 4 << 20;
+
 /// From the colours of a profile to those of sRGB.
+#[derive(Clone)]
 pub(super) struct Conversion {
     transform: Arc<Transform8BitExecutor>,
 }
 
-impl Conversion {
+/// What was last found out about a profile. Making a conversion takes longer
+/// than applying it to a thumbnail, and the pictures of one camera have one
+/// profile.
+#[derive(Default)]
+pub(super) struct Conversions {
+    last: Option<(Vec<u8>, Kind, Option<Conversion>)>,
+}
+
+impl Conversions {
     /// The conversion that a profile asks for; none when the profile says
     /// nothing else than sRGB, or nothing about samples like these.
-    pub(super) fn to_srgb(profile: &[u8], samples: &Samples) -> Option<Self> {
-        let (from, to) = layouts(samples);
-        let profile = ColorProfile::new_from_slice(profile).ok()?;
+    pub(super) fn to_srgb(&mut self, profile: Vec<u8>, samples: &Samples) -> Option<Conversion> {
+        let kind = Kind::of(samples);
+        if let Some((last, of, conversion)) = &self.last
+            && (last, *of) == (&profile, kind)
+        {
+            return conversion.clone();
+        }
+        let conversion = Conversion::to_srgb(&profile, kind);
+        self.last = Some((profile, kind, conversion.clone()));
+        conversion
+    }
+}
+
+impl Conversion {
+    fn to_srgb(profile: &[u8], kind: Kind) -> Option<Self> {
+        let options = ParsingOptions {
+            max_profile_size: MAX_PROFILE_BYTES,
+            ..ParsingOptions::default()
+        };
+        let profile = ColorProfile::new_from_slice_with_options(profile, options).ok()?;
+        if profile.color_space != kind.colour_space() {
+            return None;
+        }
+        let (from, to) = kind.layouts();
         let transform = profile
             .create_transform_8bit(
                 from,
@@ -33,7 +68,7 @@ impl Conversion {
             )
             .ok()?;
         let conversion = Self { transform };
-        let needed = matches!(samples, Samples::Cmyk(_)) || conversion.is_seen(from.channels());
+        let needed = kind == Kind::Cmyk || conversion.is_seen(from.channels());
         needed.then_some(conversion)
     }
 
@@ -62,7 +97,7 @@ impl Conversion {
             Samples::YCbCr(_) => Samples::Rgb(rgb(samples)),
             other => other,
         };
-        let channels = layouts(&samples).1.channels();
+        let channels = Kind::of(&samples).layouts().1.channels();
         let (Samples::Gray(raster)
         | Samples::Rgb(raster)
         | Samples::Rgba(raster)
@@ -84,14 +119,42 @@ impl Conversion {
     }
 }
 
-/// What is converted into what.
-fn layouts(samples: &Samples) -> (Layout, Layout) {
-    match samples {
-        Samples::Gray(_) => (Layout::Gray, Layout::Gray),
-        Samples::Rgb(_) | Samples::YCbCr(_) => (Layout::Rgb, Layout::Rgb),
-        Samples::Rgba(_) => (Layout::Rgba, Layout::Rgba),
-        // `moxcms` has four inks laid out as four channels.
-        Samples::Cmyk(_) => (Layout::Rgba, Layout::Rgb),
+/// What a profile must be made for.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Gray,
+    Rgb,
+    Rgba,
+    Cmyk,
+}
+
+impl Kind {
+    fn of(samples: &Samples) -> Self {
+        match samples {
+            Samples::Gray(_) => Self::Gray,
+            Samples::Rgb(_) | Samples::YCbCr(_) => Self::Rgb,
+            Samples::Rgba(_) => Self::Rgba,
+            Samples::Cmyk(_) => Self::Cmyk,
+        }
+    }
+
+    fn colour_space(self) -> DataColorSpace {
+        match self {
+            Self::Gray => DataColorSpace::Gray,
+            Self::Rgb | Self::Rgba => DataColorSpace::Rgb,
+            Self::Cmyk => DataColorSpace::Cmyk,
+        }
+    }
+
+    /// What is converted into what.
+    fn layouts(self) -> (Layout, Layout) {
+        match self {
+            Self::Gray => (Layout::Gray, Layout::Gray),
+            Self::Rgb => (Layout::Rgb, Layout::Rgb),
+            Self::Rgba => (Layout::Rgba, Layout::Rgba),
+            // `moxcms` names four inks like four other channels.
+            Self::Cmyk => (Layout::Rgba, Layout::Rgb),
+        }
     }
 }
 

@@ -192,7 +192,7 @@ fn only_what_a_picture_covers_of_its_samples_is_shown() {
 }
 
 #[test]
-fn gray_stays_gray_and_needless_alpha_goes() {
+fn gray_stays_gray_and_needless_channels_go() {
     let gray = Raster::new(9, 9, vec![100; 81]);
     let png = Decoded::of(&finished(
         picture(Samples::Gray(gray.clone())),
@@ -212,6 +212,9 @@ fn gray_stays_gray_and_needless_alpha_goes() {
     let opaque = Raster::new(9, 9, [1, 2, 3, 255].repeat(81));
     let png = Decoded::of(&finished(picture(Samples::Rgba(opaque)), 50, Format::Png));
     assert_eq!(png.at(50, 50), [1, 2, 3]);
+    let gray = Raster::new(9, 9, [7, 7, 7, 255].repeat(81));
+    let png = Decoded::of(&finished(picture(Samples::Rgba(gray)), 50, Format::Png));
+    assert_eq!(png.at(50, 50), [7]);
 }
 
 #[test]
@@ -280,16 +283,21 @@ fn a_profile_that_says_nothing_is_ignored() {
     let p3 = moxcms::ColorProfile::new_display_p3().encode().unwrap();
     let srgb = moxcms::ColorProfile::new_srgb().encode().unwrap();
     let gray = Samples::Gray(Raster::new(1, 1, vec![7]));
+    let cmyk = Samples::Cmyk(Raster::new(1, 1, vec![1, 2, 3, 4]));
+    let mut conversions = Conversions::default();
     for (profile, samples) in [
-        (&b""[..], &rgb),
-        (&p3[..p3.len() / 2], &rgb),
-        (&[0xff; 4096], &rgb),
-        (&srgb, &rgb),
-        (&p3, &gray),
+        (vec![], &rgb),
+        (p3[..p3.len() / 2].to_vec(), &rgb),
+        (vec![0xff; 4096], &rgb),
+        (srgb, &rgb),
+        (p3.clone(), &gray),
+        (p3.clone(), &cmyk),
     ] {
-        assert!(Conversion::to_srgb(profile, samples).is_none());
+        assert!(conversions.to_srgb(profile, samples).is_none());
     }
-    assert!(Conversion::to_srgb(&p3, &rgb).is_some());
+    for _ in 0..2 {
+        assert!(conversions.to_srgb(p3.clone(), &rgb).is_some());
+    }
 }
 
 #[test]
