@@ -192,7 +192,7 @@ fn only_what_a_picture_covers_of_its_samples_is_shown() {
 }
 
 #[test]
-fn gray_stays_gray_and_needless_alpha_goes() {
+fn gray_stays_gray_and_needless_channels_go() {
     let gray = Raster::new(9, 9, vec![100; 81]);
     let png = Decoded::of(&finished(
         picture(Samples::Gray(gray.clone())),
@@ -212,6 +212,9 @@ fn gray_stays_gray_and_needless_alpha_goes() {
     let opaque = Raster::new(9, 9, [1, 2, 3, 255].repeat(81));
     let png = Decoded::of(&finished(picture(Samples::Rgba(opaque)), 50, Format::Png));
     assert_eq!(png.at(50, 50), [1, 2, 3]);
+    let gray = Raster::new(9, 9, [7, 7, 7, 255].repeat(81));
+    let png = Decoded::of(&finished(picture(Samples::Rgba(gray)), 50, Format::Png));
+    assert_eq!(png.at(50, 50), [7]);
 }
 
 #[test]
