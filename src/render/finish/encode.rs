@@ -15,10 +15,9 @@ use crate::render::picture::{Raster, Samples};
 /// better ones would save a tenth of the bytes, but the encoder then writes a
 /// scan for each component, which not every decoder gets right.
 const JPEG_QUALITY: u8 = 80;
-/// Of 1 to 30, of which 1 looks at all pixels to find the best colours, and 30
-/// at every thirtieth.
-const GIF_SPEED: i32 = 10;
-
+/// Of so many pixels the colours of a GIF are found. What is larger is sampled,
+/// which is not seen in a large picture, and would be in a small one.
+const GIF_SAMPLES: u32 = 12_000;
 /// Of libwebp's scale of 0 to 100.
 const WEBP_QUALITY: f32 = 80.0;
 /// Of 0 (fast) to 6 (small): half the time of the default, 4, for 3 % more bytes.
@@ -119,7 +118,7 @@ impl ImageBuffer for Planes<'_> {
 }
 
 fn png(samples: Samples) -> Option<Vec<u8>> {
-    let (raster, colour) = match without_needless_alpha(samples) {
+    let (raster, colour) = match without_needless_colour(without_needless_alpha(samples)) {
         Samples::Gray(raster) => (raster, png::ColorType::Grayscale),
         Samples::Rgba(raster) => (raster, png::ColorType::Rgba),
         other => (colour::rgb(other), png::ColorType::Rgb),
@@ -148,13 +147,15 @@ fn gif(samples: Samples) -> Option<Vec<u8>> {
             for [.., alpha] in data.as_chunks_mut::<4>().0 {
                 *alpha = if *alpha < 128 { 0 } else { 255 };
             }
-            let frame = Frame::from_rgba_speed(width, height, &mut data, GIF_SPEED);
+            let speed = gif_speed(width, height);
+            let frame = Frame::from_rgba_speed(width, height, &mut data, speed);
             (width, height, frame)
         }
         other => {
             let rgb = colour::rgb(other);
             let (width, height) = (side(rgb.width)?, side(rgb.height)?);
-            let frame = Frame::from_rgb_speed(width, height, &rgb.data, GIF_SPEED);
+            let speed = gif_speed(width, height);
+            let frame = Frame::from_rgb_speed(width, height, &rgb.data, speed);
             (width, height, frame)
         }
     };
@@ -163,6 +164,12 @@ fn gif(samples: Samples) -> Option<Vec<u8>> {
     encoder.write_frame(&frame).ok()?;
     encoder.into_inner().ok()?;
     Some(file)
+}
+
+/// One of so many pixels is looked at.
+fn gif_speed(width: u16, height: u16) -> i32 {
+    let pixels = u32::from(width) * u32::from(height);
+    i32::try_from(pixels / GIF_SAMPLES).map_or(30, |speed| speed.clamp(1, 30))
 }
 
 fn bmp(samples: Samples) -> Option<Vec<u8>> {
@@ -196,6 +203,19 @@ fn without_needless_alpha(samples: Samples) -> Samples {
         }
         other => other,
     }
+}
+
+/// What is gray throughout, as pages of text are, needs no more than that.
+fn without_needless_colour(samples: Samples) -> Samples {
+    let Samples::Rgb(raster) = &samples else {
+        return samples;
+    };
+    let (pixels, _) = raster.data.as_chunks();
+    if pixels.iter().any(|[r, g, b]| r != g || g != b) {
+        return samples;
+    }
+    let data = pixels.iter().map(|&[gray, ..]| gray).collect();
+    Samples::Gray(Raster::new(raster.width, raster.height, data))
 }
 
 /// A side of a thumbnail is at most [`crate::render::MAX_SIDE`] pixels.

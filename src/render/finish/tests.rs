@@ -192,7 +192,7 @@ fn only_what_a_picture_covers_of_its_samples_is_shown() {
 }
 
 #[test]
-fn gray_stays_gray_and_needless_alpha_goes() {
+fn gray_stays_gray_and_needless_channels_go() {
     let gray = Raster::new(9, 9, vec![100; 81]);
     let png = Decoded::of(&finished(
         picture(Samples::Gray(gray.clone())),
@@ -212,6 +212,9 @@ fn gray_stays_gray_and_needless_alpha_goes() {
     let opaque = Raster::new(9, 9, [1, 2, 3, 255].repeat(81));
     let png = Decoded::of(&finished(picture(Samples::Rgba(opaque)), 50, Format::Png));
     assert_eq!(png.at(50, 50), [1, 2, 3]);
+    let gray = Raster::new(9, 9, [7, 7, 7, 255].repeat(81));
+    let png = Decoded::of(&finished(picture(Samples::Rgba(gray)), 50, Format::Png));
+    assert_eq!(png.at(50, 50), [7]);
 }
 
 #[test]
@@ -262,12 +265,15 @@ fn colours_of_a_profile_become_those_of_srgb() {
     ] {
         let rgb = Raster::new(8, 8, stored.repeat(64));
         let rgba = Raster::new(8, 8, [&stored[..], &[90]].concat().repeat(64));
-        for samples in [Samples::Rgb(rgb), Samples::Rgba(rgba)] {
+        for (samples, format) in [
+            (Samples::Rgb(rgb), Format::Bmp),
+            (Samples::Rgba(rgba), Format::Png),
+        ] {
             let tagged = Picture {
                 profile: Some(p3.clone()),
                 ..picture(samples)
             };
-            let decoded = Decoded::of(&finished(tagged, 8, Format::Png));
+            let decoded = Decoded::of(&finished(tagged, 8, format));
             assert_near(&decoded.at(50, 50)[..3], &shown, 2);
             assert!(decoded.at(50, 50).get(3).is_none_or(|&alpha| alpha == 90));
         }
