@@ -155,7 +155,7 @@ pub fn render(
                 Format::Avif => decode::avif::decode(&whole, limits),
                 _ => {
                     let font = studio.fallback_font.as_ref();
-                    decode::pdf::decode(std::mem::take(&mut whole), order, font)
+                    decode::pdf::decode(std::mem::take(&mut whole), order, limits, font)
                 }
             })
         }
