@@ -158,7 +158,7 @@ pub fn render(
                 Format::Avif => decode::avif::decode(&whole, order, limits),
                 _ => {
                     let font = studio.fallback_font.as_ref();
-                    decode::pdf::decode(std::mem::take(&mut whole), order, font)
+                    decode::pdf::decode(std::mem::take(&mut whole), order, limits, font)
                 }
             })
         }

@@ -35,7 +35,7 @@ pub fn finish(
     let size = order.fit(picture.width, picture.height);
     let conversion = picture
         .profile
-        .and_then(|profile| scratch.conversions.to_srgb(profile, &picture.samples));
+        .and_then(|profile| scratch.conversions.wanted(profile, &picture.samples));
     // From one JPEG to another, colours need not become RGB on the way.
     let halved = format == Format::Jpeg && conversion.is_none();
     let small = resize::resize(picture.samples, size, halved, &mut scratch.resizer)?;

@@ -5,6 +5,7 @@
 //! drawing it costs: that is for the worker's limits.
 
 mod font;
+mod scan;
 
 use hayro::hayro_interpret::InterpreterSettings;
 use hayro::hayro_interpret::util::TransformExt;
@@ -17,7 +18,7 @@ use hayro::{RenderCache, RenderSettings, render_into};
 
 pub use self::font::FallbackFont;
 use crate::render::picture::{Orientation, Picture, Raster, Samples};
-use crate::render::{Order, Refusal};
+use crate::render::{Limits, Order, Refusal};
 
 /// The page is drawn so many times as wide and as high as its thumbnail, and
 /// then scaled as any picture is.
@@ -31,12 +32,16 @@ const OVERSAMPLING: u16 = 2;
 pub fn decode(
     source: Vec<u8>,
     order: Order,
+    limits: &Limits,
     font: Option<&FallbackFont>,
 ) -> Result<Picture, Refusal> {
     let pdf = Pdf::new(source).map_err(|_| Refusal::Broken)?;
     let page = pdf.pages().first().ok_or(Refusal::Broken)?;
     let (points_across, points_down) = page.render_dimensions();
     let (width, height) = (pixels(points_across), pixels(points_down));
+    if let Some(scanned) = scan::decode(page, (width, height), order, limits) {
+        return Ok(scanned);
+    }
     let (across, down) = order.fit(width, height);
     let side = |length| u16::try_from(length).map_err(|_| Refusal::TooLarge);
     let across = side(across)?.saturating_mul(OVERSAMPLING);

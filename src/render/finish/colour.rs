@@ -35,7 +35,7 @@ pub(super) struct Conversions {
 impl Conversions {
     /// The conversion that a profile asks for; none when the profile says
     /// nothing else than sRGB, or nothing about samples like these.
-    pub(super) fn to_srgb(&mut self, profile: Vec<u8>, samples: &Samples) -> Option<Conversion> {
+    pub(super) fn wanted(&mut self, profile: Vec<u8>, samples: &Samples) -> Option<Conversion> {
         let kind = Kind::of(samples);
         if let Some((last, of, conversion)) = &self.last
             && (last, *of) == (&profile, kind)

@@ -2,6 +2,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::*;
+use crate::render::finish::{Scratch, finish};
+use crate::render::format::Format;
+
+const LIMITS: Limits = Limits {
+    source_bytes: 1 << 20,
+    pixels: 1 << 20,
+    frame_bytes: 1 << 20,
+};
 
 /// A document of one page: entries of the page, what is drawn, further objects
 /// from number 5 on.
@@ -39,7 +47,7 @@ struct Drawn {
 }
 
 fn drawn(document: Vec<u8>, side: u32, font: Option<&FallbackFont>) -> Drawn {
-    let picture = decode(document, Order { side }, font).unwrap();
+    let picture = decode(document, Order { side }, &LIMITS, font).unwrap();
     let Samples::Rgb(raster) = picture.samples else {
         panic!("{:?}", picture.samples)
     };
@@ -154,7 +162,7 @@ fn what_is_no_document_or_needs_a_password_is_refused() {
         b"%PDF-1.7\n1 0 obj << /Type /Catalog >> endobj trailer << /Root 1 0 R >>".to_vec(),
         [b"%PDF-1.7\n", &[0xff; 5000][..]].concat(),
     ] {
-        let answer = decode(source, order, None);
+        let answer = decode(source, order, &LIMITS, None);
         assert_eq!(answer, Err(Refusal::Broken));
     }
 }
@@ -178,6 +186,82 @@ fn the_size_that_a_page_says_costs_nothing() {
             drawn(document(page, "0 0 9 9 re f", &[]), 800, None).size,
             size
         );
+    }
+}
+
+#[test]
+fn a_page_that_is_one_jpeg_looks_as_if_it_were_drawn() {
+    let mut jpeg = Vec::new();
+    let pixels = (0..160 * 120).flat_map(|index| match (index % 160 < 80, index < 160 * 60) {
+        (true, true) => [250, 250, 20],
+        (true, false) => [200, 20, 20],
+        (false, _) => [20, 20, 200],
+    });
+    jpeg_encoder::Encoder::new(&mut jpeg, 90)
+        .encode(
+            &pixels.collect::<Vec<u8>>(),
+            160,
+            120,
+            jpeg_encoder::ColorType::Rgb,
+        )
+        .unwrap();
+    // The file is put in afterwards, as it is no text.
+    let hole = "~".repeat(jpeg.len());
+    let image = format!(
+        "<< /Subtype /Image /Width 160 /Height 120 /BitsPerComponent 8 /ColorSpace /DeviceRGB \
+         /Filter /DCTDecode /Length {} >> stream\n{hole}\nendstream",
+        jpeg.len()
+    );
+    let thumbnail = |boxed: &str, contents: &str| {
+        let page = format!("{boxed} /Resources << /XObject << /I 5 0 R >> >>");
+        let mut document = document(&page, contents, &[&image]);
+        let start = document
+            .windows(hole.len())
+            .position(|bytes| bytes == hole.as_bytes());
+        document[start.unwrap()..][..jpeg.len()].copy_from_slice(&jpeg);
+        let order = Order { side: 40 };
+        let picture = decode(document, order, &LIMITS, None).unwrap();
+        let scanned = matches!(picture.samples, Samples::YCbCr(_));
+        let bmp = finish(picture, order, Format::Bmp, &mut Scratch::default()).unwrap();
+        (scanned, bmp.bytes)
+    };
+    let landscape = "/MediaBox [0 0 80 60]";
+    let portrait = "/MediaBox [0 0 60 80]";
+    for (boxed, matrix) in [
+        (landscape, "80 0 0 60 0 0"),
+        ("/MediaBox [0 0 80 60] /Rotate 90", "80 0 0 60 0 0"),
+        ("/MediaBox [0 0 80 60] /Rotate 180", "80 0 0 60 0 0"),
+        ("/MediaBox [0 0 80 60] /Rotate 270", "80 0 0 60 0 0"),
+        (landscape, "-80 0 0 60 80 0"),
+        (landscape, "80 0 0 -60 0 60"),
+        (landscape, "-80 0 0 -60 80 60"),
+        (portrait, "0 80 60 0 0 0"),
+        (portrait, "0 80 -60 0 60 0"),
+        (portrait, "0 -80 60 0 0 80"),
+        (portrait, "0 -80 -60 0 60 80"),
+    ] {
+        let (scanned, small) = thumbnail(boxed, &format!("q {matrix} cm /I Do Q"));
+        // Setting a colour draws nothing, but scanners do not do it.
+        let (also, drawn) = thumbnail(boxed, &format!("0 g q {matrix} cm /I Do Q"));
+        assert!(scanned && !also, "{matrix}");
+        assert_eq!(small.len(), drawn.len());
+        let pairs = small.iter().zip(&drawn);
+        let difference: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+        assert!(
+            difference / (small.len() as u64) < 6,
+            "{boxed} {matrix}: {difference}"
+        );
+    }
+    let with_text = "BT 3 Tr (read) Tj ET q 80 0 0 60 0 0 cm /I Do Q";
+    assert!(thumbnail(landscape, with_text).0);
+    for contents in [
+        "BT 3 Tr q 0 Tr (seen) Tj Q ET q 80 0 0 60 0 0 cm /I Do Q",
+        "q 3 Tr Q BT (seen) Tj ET q 80 0 0 60 0 0 cm /I Do Q",
+        "q 70 0 0 60 0 0 cm /I Do Q",
+        "q 80 0 0 60 0 0 cm /I Do Q 0 0 9 9 re f",
+        "q 80 0 0 60 0 0 cm /I Do /I Do Q",
+    ] {
+        assert!(!thumbnail(landscape, contents).0, "{contents}");
     }
 }
 
