@@ -150,9 +150,9 @@ pub fn render(
         Format::Jpeg | Format::Bmp | Format::Webp | Format::Avif | Format::Pdf => {
             read_whole(source, limits, &mut whole).and_then(|()| match format {
                 Format::Jpeg => decode::jpeg::decode(&whole, order, limits),
-                Format::Bmp => decode::bmp::decode(&whole, limits),
+                Format::Bmp => decode::bmp::decode(&whole, order, limits),
                 Format::Webp => decode::webp::decode(&whole, order, limits),
-                Format::Avif => decode::avif::decode(&whole, limits),
+                Format::Avif => decode::avif::decode(&whole, order, limits),
                 _ => {
                     let font = studio.fallback_font.as_ref();
                     decode::pdf::decode(std::mem::take(&mut whole), order, limits, font)

@@ -10,7 +10,7 @@ use crate::render::Order;
 use crate::render::picture::{Raster, Samples};
 
 /// How much larger than the thumbnail the reduced picture stays.
-const MARGIN: u32 = 2;
+pub(super) const MARGIN: u32 = 2;
 /// As many rows as column sums of 16 bits can take.
 const MOST_IN_BOX: u32 = (u16::MAX / u8::MAX as u16) as u32;
 
@@ -60,6 +60,16 @@ impl Shrink {
     pub(super) fn new(width: u32, height: u32, channels: Channels, order: Order) -> Self {
         let (fit_width, fit_height) = order.fit(width, height);
         let (across, down) = (factor(width, fit_width), factor(height, fit_height));
+        Self::by(width, height, channels, (across, down))
+    }
+
+    /// The same, for boxes of a given size, which [`factor`] limits.
+    pub(super) fn by(
+        width: u32,
+        height: u32,
+        channels: Channels,
+        (across, down): (u32, u32),
+    ) -> Self {
         let row = width.div_ceil(across) as usize * channels.count();
         Self {
             width,
@@ -144,7 +154,28 @@ impl Shrink {
 
     /// The reduced picture. Rows that never came are white, or transparent
     /// where the picture can be.
-    pub(super) fn finish(mut self) -> Samples {
+    pub(super) fn finish(self) -> Samples {
+        let channels = self.channels;
+        let raster = self.into_raster();
+        match channels {
+            Channels::Gray => Samples::Gray(raster),
+            Channels::Rgb => Samples::Rgb(raster),
+            Channels::Rgba => Samples::Rgba(raster),
+            Channels::GrayAlpha => {
+                let (pixels, _) = raster.data.as_chunks();
+                let rgba = pixels
+                    .iter()
+                    .flat_map(|&[gray, alpha]| [gray, gray, gray, alpha]);
+                Samples::Rgba(Raster {
+                    data: rgba.collect(),
+                    ..raster
+                })
+            }
+        }
+    }
+
+    /// The same, as it is.
+    pub(super) fn into_raster(mut self) -> Raster {
         if self.summed > 0 {
             self.close();
         }
@@ -153,26 +184,14 @@ impl Shrink {
         let missing = if self.channels.with_alpha() { 0 } else { 255 };
         let whole = width as usize * height as usize * self.channels.count();
         self.data.resize(whole, missing);
-        let raster = |data| Raster {
+        Raster {
             width,
             height,
             extent: (
                 f64::from(self.width) / f64::from(self.across),
                 f64::from(self.height) / f64::from(self.down),
             ),
-            data,
-        };
-        match self.channels {
-            Channels::Gray => Samples::Gray(raster(self.data)),
-            Channels::Rgb => Samples::Rgb(raster(self.data)),
-            Channels::Rgba => Samples::Rgba(raster(self.data)),
-            Channels::GrayAlpha => {
-                let (pixels, _) = self.data.as_chunks();
-                let rgba = pixels
-                    .iter()
-                    .flat_map(|&[gray, alpha]| [gray, gray, gray, alpha]);
-                Samples::Rgba(raster(rgba.collect()))
-            }
+            data: self.data,
         }
     }
 }

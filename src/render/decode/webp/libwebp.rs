@@ -31,10 +31,6 @@ pub(super) struct Decoding {
     pub height: u32,
     /// Four channels instead of three.
     pub alpha: bool,
-    /// Leave out the filter that smooths the edges of blocks. Nothing is
-    /// predicted from filtered samples in a single frame, so that no error
-    /// spreads.
-    pub unfiltered: bool,
 }
 
 /// Reads the header of a file or of a single frame; `None` when it is none.
@@ -61,7 +57,7 @@ pub(super) fn features(data: &[u8]) -> Option<Features> {
 }
 
 /// Decodes a file or a single frame into rows of RGB or RGBA; `None` when it
-/// is broken from the start. What a truncated one lacks is zero.
+/// is damaged or truncated.
 pub(super) fn decode(data: &[u8], how: Decoding) -> Option<Vec<u8>> {
     let stored = features(data)?;
     let channels = if how.alpha { 4 } else { 3 };
@@ -69,7 +65,6 @@ pub(super) fn decode(data: &[u8], how: Decoding) -> Option<Vec<u8>> {
     let size = stride.checked_mul(usize::try_from(how.height).ok()?)?;
     let mut pixels = vec![0; size];
     let mut config = WebPDecoderConfig::new().ok()?;
-    config.options.bypass_filtering = c_int::from(how.unfiltered);
     if (how.width, how.height) != (stored.width, stored.height) {
         config.options.use_scaling = 1;
         config.options.scaled_width = c_int::try_from(how.width).ok()?;
@@ -90,13 +85,7 @@ pub(super) fn decode(data: &[u8], how: Decoding) -> Option<Vec<u8>> {
     // the output against the buffer's before it writes to it, and with external
     // memory allocates none that would be ours to free.
     let status = unsafe { WebPDecode(data.as_ptr(), data.len(), &raw mut config) };
-    matches!(
-        status,
-        VP8StatusCode::VP8_STATUS_OK
-            | VP8StatusCode::VP8_STATUS_SUSPENDED
-            | VP8StatusCode::VP8_STATUS_NOT_ENOUGH_DATA
-    )
-    .then_some(pixels)
+    (status == VP8StatusCode::VP8_STATUS_OK).then_some(pixels)
 }
 
 /// Encodes rows of RGB, or of RGBA with `alpha`. `quality` is 0–100, `method`
@@ -198,7 +187,6 @@ mod tests {
                 width: 7,
                 height: 5,
                 alpha,
-                unfiltered: false,
             };
             assert_eq!(decode(&file, how).unwrap(), pixels);
         }
@@ -212,7 +200,6 @@ mod tests {
             width: 16,
             height: 12,
             alpha: false,
-            unfiltered: true,
         };
         let small = decode(&file, how).unwrap();
         assert_eq!(small.len(), 16 * 12 * 3);
