@@ -7,13 +7,14 @@ KURA := target/release/kura
 FEATURES = $(if $(shell command -v nasm),--features asm)
 export KURA_STORE ?= dir:./kura-data
 
-.PHONY: help run build test test-deps lint lint-deps bench clean
+.PHONY: help run build test test-deps lint lint-deps bench bench-thumbnails clean
 
 help:
 	@echo "make run    build and start Kura on ./kura-data"
 	@echo "make test   install what the tests need, and run all of them"
 	@echo "make lint   formatting, clippy, documentation, dependencies"
 	@echo "make bench  measure a release build: time, memory, S3 requests"
+	@echo "make bench-thumbnails [ONLY=webp]   thumbnails beside libvips, ImageMagick and MuPDF"
 
 build:
 	$(CARGO) build --release --locked $(FEATURES)
@@ -51,6 +52,10 @@ lint-deps:
 
 bench: test-deps
 	$(CARGO) bench --locked $(FEATURES) --bench transfer
+
+# By default everything; ONLY=webp for the files with that in their names.
+bench-thumbnails:
+	$(CARGO) bench --locked $(FEATURES) --bench thumbnails -- $(ONLY)
 
 clean:
 	$(CARGO) clean
