@@ -7,13 +7,18 @@ KURA := target/release/kura
 FEATURES = $(if $(shell command -v nasm),--features asm)
 export KURA_STORE ?= dir:./kura-data
 
-.PHONY: help run build test test-deps lint lint-deps bench clean
+# Seconds for each fuzz target.
+SECONDS ?= 60
+
+.PHONY: help run build test test-deps lint lint-deps bench bench-thumbnails fuzz clean
 
 help:
 	@echo "make run    build and start Kura on ./kura-data"
 	@echo "make test   install what the tests need, and run all of them"
 	@echo "make lint   formatting, clippy, documentation, dependencies"
 	@echo "make bench  measure a release build: time, memory, S3 requests"
+	@echo "make bench-thumbnails [ONLY=webp]   thumbnails beside libvips, ImageMagick and MuPDF"
+	@echo "make fuzz [SECONDS=60] [ONLY=jpeg]  look for pictures that break decoders"
 
 build:
 	$(CARGO) build --release --locked $(FEATURES)
@@ -51,6 +56,14 @@ lint-deps:
 
 bench: test-deps
 	$(CARGO) bench --locked $(FEATURES) --bench transfer
+
+# By default everything; ONLY=webp for the files with that in their names.
+bench-thumbnails:
+	$(CARGO) bench --locked $(FEATURES) --bench thumbnails -- $(ONLY)
+
+# In a workspace of its own, with the nightly compiler that cargo-fuzz needs.
+fuzz:
+	fuzz/run.sh $(SECONDS) $(ONLY)
 
 clean:
 	$(CARGO) clean

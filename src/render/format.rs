@@ -24,10 +24,11 @@ pub enum Format {
 
 impl Format {
     /// The format of a file that begins with `head`; `None` for any that
-    /// thumbnails are not made of.
+    /// thumbnails are not made of. Only [`HEAD_BYTES`] are looked at: the
+    /// answer does not follow from how many came at once.
     #[must_use]
     pub fn of(head: &[u8]) -> Option<Self> {
-        match head {
+        match head.get(..HEAD_BYTES).unwrap_or(head) {
             [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
@@ -47,8 +48,8 @@ impl Format {
                 b'P',
                 ..,
             ] => Some(Self::Webp),
-            [_, _, _, _, b'f', b't', b'y', b'p', ..] => is_avif(head).then_some(Self::Avif),
-            [b'B', b'M', ..] => is_bmp(head).then_some(Self::Bmp),
+            head @ [_, _, _, _, b'f', b't', b'y', b'p', ..] => is_avif(head).then_some(Self::Avif),
+            head @ [b'B', b'M', ..] => is_bmp(head).then_some(Self::Bmp),
             _ => None,
         }
     }
@@ -135,5 +136,15 @@ mod tests {
         ] {
             assert_eq!(Format::of(head), format, "{}", head.escape_ascii());
         }
+    }
+
+    #[test]
+    fn brands_beyond_the_head_are_not_seen() {
+        let mut file = b"\0\0\0\x60ftypmif1\0\0\0\0".to_vec();
+        file.extend(b"mif1".repeat(12));
+        file.extend(b"avif");
+        assert_eq!(Format::of(&file), None);
+        file[60..64].copy_from_slice(b"avif");
+        assert_eq!(Format::of(&file), Some(Format::Avif));
     }
 }

@@ -21,6 +21,7 @@ mod faults_download;
 mod faults_other;
 mod faults_upload;
 mod health;
+mod hostile;
 mod house;
 mod imports;
 mod limits;
