@@ -85,12 +85,11 @@ fn each_dependency_stays_behind_its_wall() {
         ("serde_saphyr", "tenant/settings"),
     ];
     for (name, text) in sources() {
+        // libwebp has one of its own, which is not HTTP's.
+        let code = code(&text).replace("VP8StatusCode", "");
         for (word, home) in walls {
             let outside = !name.starts_with(home);
-            assert!(
-                !outside || !code(&text).contains(word),
-                "{name} uses `{word}`"
-            );
+            assert!(!outside || !code.contains(word), "{name} uses `{word}`");
         }
     }
 }
