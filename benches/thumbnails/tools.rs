@@ -8,9 +8,13 @@ use std::process::{Command, Stdio};
 pub(crate) const CONVERT: &str = "/usr/bin/convert";
 /// Repeats a command.
 const LOOP: &str = r#"n=$1; shift; while [ "$n" -gt 0 ]; do "$@" || exit; n=$((n - 1)); done"#;
-/// Debian's policy forbids `ImageMagick` to read PDF.
-const POLICY: &str =
-    r#"<policymap><policy domain="coder" rights="read|write" pattern="PDF"/></policymap>"#;
+/// What `ImageMagick` does with a PDF, in two steps, since Debian's policy
+/// forbids it to: Ghostscript as in its `delegates.xml`, then itself.
+const CONVERT_PDF: &str = r#"
+gs -q -dQUIET -dSAFER -dBATCH -dNOPAUSE -dNOPROMPT -dMaxBitmap=500000000 -dAlignToPixels=0 -dGridFitTT=2 \
+  -sDEVICE=pngalpha -dTextAlphaBits=4 -dGraphicsAlphaBits=4 -r72x72 -dFirstPage=1 -dLastPage=1 \
+  -sOutputFile="$3.page" "$1" && /usr/bin/convert "$3.page" -thumbnail "$2" "png:$3"
+"#;
 
 /// An engine.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,7 +79,6 @@ impl Tool {
         command
             .env("VIPS_CONCURRENCY", "1")
             .env("MAGICK_THREAD_LIMIT", "1");
-        command.env("MAGICK_CONFIGURE_PATH", scratch);
         let status = command.status().unwrap();
         assert!(status.success(), "{command:?}: {status}");
         let report = fs::read_to_string(report).unwrap();
@@ -107,28 +110,25 @@ impl Tool {
 
     /// The commands of Redmine's `lib/redmine/thumbnail.rb`.
     fn magick(file: &Path, side: u32, scratch: &Path, times: usize) -> Vec<String> {
-        fs::write(scratch.join("policy.xml"), POLICY).unwrap();
+        let (source, size) = (text(file), geometry(side));
         let output = text(&Self::Magick.thumbnail(file, scratch));
-        let repeat = ["sh", "-c", LOOP, "sh", &times.to_string(), CONVERT].map(str::to_owned);
         let command = if file.extension() == Some("pdf".as_ref()) {
-            let page = format!("{}[0]", text(file));
-            vec![
-                page,
-                "-thumbnail".into(),
-                geometry(side),
-                format!("png:{output}"),
-            ]
+            ["sh", "-c", CONVERT_PDF, "sh", &source, &size, &output].to_vec()
         } else {
-            let source = text(file);
-            vec![
-                source,
-                "-auto-orient".into(),
-                "-thumbnail".into(),
-                geometry(side),
-                output,
+            [
+                CONVERT,
+                &source,
+                "-auto-orient",
+                "-thumbnail",
+                &size,
+                &output,
             ]
+            .to_vec()
         };
-        repeat.into_iter().chain(command).collect()
+        let times = times.to_string();
+        let repeat = ["sh", "-c", LOOP, "sh", &times];
+        let all = repeat.iter().copied().chain(command);
+        all.map(str::to_owned).collect()
     }
 
     fn mupdf(file: &Path, side: u32, scratch: &Path, times: usize) -> Vec<String> {
