@@ -1,9 +1,13 @@
 //! PNG, row by row: apart from interlaced ones, in memory that does not depend
 //! on the height.
 //!
+//! The `png` crate decodes all but the image data of the commonest kind, see
+//! `rows`.
+//!
 //! Checksums are not looked at, and what is lost at the end of a truncated or
 //! damaged file is left out: a thumbnail of it still says what it is.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
 use ::png::{
@@ -15,10 +19,13 @@ use super::shrink::{Channels, Shrink};
 use crate::render::picture::{Orientation, Picture};
 use crate::render::{Limits, Order, Refusal};
 
+mod filter;
+mod rows;
+
 /// Most bytes of a colour profile, after it is decompressed, and of EXIF.
 const MOST_METADATA: usize = 4 << 20;
-/// So many rows are held at once, if they are long: compressed ones that were
-/// decompressed together, one converted, and its sums.
+/// So many rows are held at once, if they are long: those decompressed or
+/// unfiltered together, one converted, and its sums.
 const ROWS_HELD: u64 = 10;
 
 /// The first column and row of each pass of Adam7, and how far its rows are
@@ -39,7 +46,11 @@ const PASSES: [(u32, u32, u32); 7] = [
 /// # Errors
 /// See [`Refusal`].
 pub fn decode(source: &mut dyn BufRead, order: Order, limits: &Limits) -> Result<Picture, Refusal> {
-    let mut decoder = Decoder::new(Forward(source));
+    let mut begun = [0; 8];
+    let mut decoder = Decoder::new(Forward {
+        source: &mut *source,
+        last: &mut begun,
+    });
     decoder.ignore_checksums(true);
     decoder.set_ignore_text_chunk(true);
     decoder.set_transformations(Transformations::EXPAND | Transformations::STRIP_16);
@@ -60,22 +71,31 @@ pub fn decode(source: &mut dyn BufRead, order: Order, limits: &Limits) -> Result
         ColorType::Indexed => return Err(Refusal::Broken),
     };
     let mut shrink = Shrink::new(width, height, channels, order);
-    if interlaced {
-        deinterlace(&mut reader, limits, &mut shrink, channels)?;
+    let mut info = reader.info().clone();
+    if rows::suit(&info) {
+        drop(reader);
+        let inflated = rows::decode(source, &info, begun, &mut shrink);
+        if info.exif_metadata.is_none() {
+            info.exif_metadata = inflated.exif().map(Into::into);
+        }
     } else {
-        let mut row = vec![0; width as usize * channels.count()];
-        while shrink.rows() < height && matches!(reader.read_row(&mut row), Ok(Some(_))) {
-            shrink.push(&mut row);
+        if interlaced {
+            deinterlace(&mut reader, limits, &mut shrink, channels)?;
+        } else {
+            let mut row = vec![0; width as usize * channels.count()];
+            while shrink.rows() < height && matches!(reader.read_row(&mut row), Ok(Some(_))) {
+                shrink.push(&mut row);
+            }
+        }
+        if info.exif_metadata.is_none() && info.animation_control.is_none() {
+            // EXIF may also stand at the end. There is none if that is broken.
+            let _ = reader.finish();
+            info.exif_metadata = reader.info().exif_metadata.clone();
         }
     }
     if shrink.rows() == 0 {
         return Err(Refusal::Broken);
     }
-    if reader.info().exif_metadata.is_none() && reader.info().animation_control.is_none() {
-        // EXIF may also stand at the end. There is none if that is broken.
-        let _ = reader.finish();
-    }
-    let info = reader.info();
     Ok(Picture {
         width,
         height,
@@ -84,7 +104,7 @@ pub fn decode(source: &mut dyn BufRead, order: Order, limits: &Limits) -> Result
             Some(block) => exif::orientation(block),
             None => Orientation::Upright,
         },
-        profile: info.icc_profile.as_ref().map(|profile| profile.to_vec()),
+        profile: info.icc_profile.map(Cow::into_owned),
     })
 }
 
@@ -137,21 +157,38 @@ impl From<DecodingError> for Refusal {
 
 /// A source that only goes forward. The decoder wants one that can seek, but
 /// seeks in none of what is used here.
-struct Forward<'a>(&'a mut dyn BufRead);
+struct Forward<'a> {
+    source: &'a mut dyn BufRead,
+    /// The bytes read last: when the decoder has come to the image data, the
+    /// length and the type of its first chunk.
+    last: &'a mut [u8; 8],
+}
 
 impl Read for Forward<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        self.0.read(into)
+        let bytes = self.fill_buf()?.read(into)?;
+        self.consume(bytes);
+        Ok(bytes)
     }
 }
 
 impl BufRead for Forward<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.0.fill_buf()
+        self.source.fill_buf()
     }
 
     fn consume(&mut self, bytes: usize) {
-        self.0.consume(bytes);
+        // What is in the buffer is not read again.
+        let read = self
+            .source
+            .fill_buf()
+            .ok()
+            .and_then(|data| data.get(..bytes));
+        for &byte in read.unwrap_or_default().iter().rev().take(8).rev() {
+            self.last.rotate_left(1);
+            self.last[7] = byte;
+        }
+        self.source.consume(bytes);
     }
 }
 

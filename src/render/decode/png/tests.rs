@@ -34,14 +34,14 @@ fn png(
     file
 }
 
-fn chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
+pub(super) fn chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
     let length = u32::try_from(data.len()).unwrap().to_be_bytes();
     // Nobody looks at the checksum.
     [&length[..], kind, data, &[0; 4]].concat()
 }
 
 /// A zlib stream of `data` as it is.
-fn stored(data: &[u8]) -> Vec<u8> {
+pub(super) fn stored(data: &[u8]) -> Vec<u8> {
     let mut zlib = vec![0x78, 0x01];
     for block in data.chunks(0x4000) {
         let length = u16::try_from(block.len()).unwrap();
