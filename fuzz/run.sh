@@ -13,7 +13,8 @@ for target in $(cd fuzz/fuzz_targets && ls | sed 's/\.rs$//'); do
   # hayro has no limits of its own: the worker's stop it, as the tests show.
   [ "$target" != render_pdf ] || options+=(-fork=1 -ignore_ooms=1 -ignore_timeouts=1)
   # re_rav1d loses 48 bytes of each picture; workers are replaced.
-  [ "$target" != render_avif ] || options+=(-detect_leaks=0)
+  leaks=1
+  [ "$target" != render_avif ] || leaks=0
   echo "== $target"
-  cargo +nightly fuzz run "$target" -- "${options[@]}"
+  ASAN_OPTIONS=detect_leaks=$leaks cargo +nightly fuzz run "$target" -- "${options[@]}"
 done
