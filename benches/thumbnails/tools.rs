@@ -110,17 +110,17 @@ impl Tool {
 
     /// The commands of Redmine's `lib/redmine/thumbnail.rb`.
     fn magick(file: &Path, side: u32, scratch: &Path, times: usize) -> Vec<String> {
-        let (source, size) = (text(file), geometry(side));
+        let (source, square) = (text(file), geometry(side));
         let output = text(&Self::Magick.thumbnail(file, scratch));
         let command = if file.extension() == Some("pdf".as_ref()) {
-            ["sh", "-c", CONVERT_PDF, "sh", &source, &size, &output].to_vec()
+            ["sh", "-c", CONVERT_PDF, "sh", &source, &square, &output].to_vec()
         } else {
             [
                 CONVERT,
                 &source,
                 "-auto-orient",
                 "-thumbnail",
-                &size,
+                &square,
                 &output,
             ]
             .to_vec()
