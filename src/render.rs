@@ -1,6 +1,6 @@
 //! Makes thumbnails: the bytes of a picture or document in, a small picture out.
 //!
-//! [`format`] tells by content what the bytes are; [`decode`] reduces them to a
+//! [`mod@format`] tells by content what the bytes are; [`decode`] reduces them to a
 //! [`picture::Picture`] of about the wanted size, reading no more than it has
 //! to; [`finish`] turns, scales and colours that and writes it in the format it
 //! came in. [`jpeg`] is the scaled JPEG decoder that makes it fast.

@@ -2,8 +2,8 @@
 //! made if they are nowhere.
 //!
 //! However many ask for a thumbnail at once, it is looked for and made once
-//! ([`flights`]). What a source proves not to be the bytes that the name of
-//! the thumbnail says is kept nowhere ([`source`]). [`eager`] makes some as
+//! (`flights`). What a source proves not to be the bytes that the name of
+//! the thumbnail says is kept nowhere (`source`). [`eager`] makes some as
 //! soon as a picture has been uploaded.
 
 pub mod eager;

@@ -149,7 +149,7 @@ impl<'a> Decoder<'a> {
     /// from the size of the picture.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`enum@Error`].
     pub fn new(data: &'a [u8]) -> Result<Self, Error> {
         let mut segments = Segments::new(data)?;
         let mut tables = Tables::default();
@@ -214,7 +214,7 @@ impl<'a> Decoder<'a> {
     /// missing, it is gray.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`enum@Error`].
     pub fn decode(self, scale: Scale) -> Result<Vec<Plane>, Error> {
         match scale {
             Scale::Eighth => self.run::<1>(),

@@ -1,8 +1,8 @@
 //! The worker processes and the queue before them.
 //!
-//! A [`Seat`] is the right to one worker for one thumbnail: [`queue`] decides
-//! who gets it. [`process`] is one worker and what is said to it, [`spawner`]
-//! starts them, [`idle`] keeps them, [`loss`] is what their death means.
+//! A [`Seat`] is the right to one worker for one thumbnail: `queue` decides
+//! who gets it. `process` is one worker and what is said to it, `spawner`
+//! starts them, `idle` keeps them, `loss` is what their death means.
 
 mod idle;
 mod loss;

@@ -1,7 +1,7 @@
 //! The first page of a PDF, on white.
 //!
 //! A page is drawn for its thumbnail's size and never larger than that many
-//! times [`OVERSAMPLING`], however large it says to be. Nothing bounds what
+//! times `OVERSAMPLING`, however large it says to be. Nothing bounds what
 //! drawing it costs: that is for the worker's limits.
 
 mod font;
