@@ -11,14 +11,12 @@ use super::{
     BlobStore, Entry, GetOptions, Object, ObjectInfo, Payload, PutMode, PutRequest, StoreError,
 };
 use crate::digest::Digest;
-use crate::key::{FileKey, ImportKey, KeyError, Layout, ObjectKey, Original, ThumbKey};
+use crate::key::{FileKey, ImportKey, KeyError, Layout, ObjectKey, Original, StoreKey, ThumbKey};
 
 /// How many objects a listing looks at more closely at once.
 const PARALLEL_HEADS: usize = 16;
-/// How many imports are looked at by one request when old ones are removed.
-const IMPORTS_A_PAGE: usize = 1000;
-/// How many thumbnails are looked at by one request when all are removed.
-const THUMBNAILS_A_PAGE: usize = 1000;
+/// How many objects are looked at by one request when some are removed.
+const ENTRIES_A_PAGE: usize = 1000;
 /// How many are removed at once.
 const PARALLEL_DELETES: usize = 16;
 
@@ -188,24 +186,12 @@ impl TenantStore {
             return Ok(false);
         }
         let folder = self.layout.thumb_folder();
-        let mut after: Option<String> = None;
-        loop {
-            let page = self
-                .store
-                .list(folder, after.as_deref(), THUMBNAILS_A_PAGE)
-                .await?;
-            after = page.entries.last().map(|entry| entry.key.clone());
-            let thumbnails = page.entries.iter();
-            let thumbnails = thumbnails.filter_map(|entry| self.layout.thumbnail_of(&entry.key));
-            stream::iter(thumbnails.map(Ok))
-                .try_for_each_concurrent(PARALLEL_DELETES, async |key| {
-                    self.store.delete(&self.layout.thumbnail(&key)).await
-                })
-                .await?;
-            if !page.more || after.is_none() {
-                return Ok(true);
-            }
-        }
+        let chosen = |entry: &Entry| {
+            let key = self.layout.thumbnail_of(&entry.key)?;
+            Some(self.layout.thumbnail(&key))
+        };
+        self.delete_chosen(folder, chosen).await?;
+        Ok(true)
     }
 
     /// Opens an object for reading.
@@ -335,23 +321,34 @@ impl TenantStore {
     /// # Errors
     /// See [`StoreError`].
     pub async fn expire_imports(&self) -> Result<u64, TenantStoreError> {
+        let folder = self.layout.import_folder();
+        let chosen = |entry: &Entry| {
+            // The folder may be one that others use, too.
+            let key = self.layout.import_of(&entry.key)?;
+            self.is_expired(entry.modified)
+                .then(|| self.layout.import(&key))
+        };
+        Ok(self.delete_chosen(folder, chosen).await?)
+    }
+
+    /// Removes what is `chosen` of a folder, page by page, and says how many.
+    async fn delete_chosen(
+        &self,
+        folder: &str,
+        chosen: impl Fn(&Entry) -> Option<StoreKey>,
+    ) -> Result<u64, StoreError> {
         let mut removed = 0;
         let mut after: Option<String> = None;
         loop {
-            let folder = self.layout.import_folder();
             let page = self
                 .store
-                .list(folder, after.as_deref(), IMPORTS_A_PAGE)
+                .list(folder, after.as_deref(), ENTRIES_A_PAGE)
                 .await?;
-            for entry in &page.entries {
-                // The folder may be one that others use, too.
-                if let Some(key) = self.layout.import_of(&entry.key)
-                    && self.is_expired(entry.modified)
-                {
-                    self.delete(&ObjectKey::Import(key)).await?;
-                    removed += 1;
-                }
-            }
+            let keys: Vec<_> = page.entries.iter().filter_map(&chosen).collect();
+            stream::iter(keys.iter().map(Ok))
+                .try_for_each_concurrent(PARALLEL_DELETES, |key| self.store.delete(key))
+                .await?;
+            removed += keys.len() as u64;
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
             if !page.more || after.is_none() {
                 return Ok(removed);
