@@ -22,6 +22,15 @@ pub struct Scratch {
     conversions: Conversions,
 }
 
+/// What the channels of a raster are.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Gray,
+    Rgb,
+    Rgba,
+    Cmyk,
+}
+
 /// Makes the thumbnail's file.
 ///
 /// # Errors

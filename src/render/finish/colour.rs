@@ -9,6 +9,7 @@ use moxcms::{
     ColorProfile, DataColorSpace, Layout, ParsingOptions, Transform8BitExecutor, TransformOptions,
 };
 
+use super::Kind;
 use crate::render::picture::{Raster, Samples};
 
 /// How far colours may be from sRGB's without being converted, in steps of a
@@ -117,15 +118,6 @@ impl Conversion {
             _ => Samples::Rgb(converted),
         }
     }
-}
-
-/// What a profile must be made for.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Gray,
-    Rgb,
-    Rgba,
-    Cmyk,
 }
 
 impl Kind {

@@ -3,6 +3,7 @@
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{PixelType, ResizeOptions, Resizer};
 
+use super::Kind;
 use crate::render::Refusal;
 use crate::render::picture::{Raster, Samples};
 
@@ -36,15 +37,6 @@ pub(super) fn resize(
             ])
         }
     })
-}
-
-/// What the channels of a raster are.
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Gray,
-    Rgb,
-    Rgba,
-    Cmyk,
 }
 
 impl Kind {
