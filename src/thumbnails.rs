@@ -34,13 +34,15 @@ use crate::key::{FileKey, ObjectKey, Original, ThumbKey};
 use crate::metrics::{Metrics, ThumbnailLabels};
 use crate::render::format::Format;
 use crate::render::pool::{Busy, Pool, RenderError, Urgency};
+use crate::render::protocol::MAX_THUMBNAIL_BYTES;
 use crate::render::{Order, Refusal};
 use crate::storage::scoped::{TenantStore, TenantStoreError};
 use crate::storage::{GetOptions, Payload, StoreError};
 use crate::tenant::TenantId;
 
-/// A larger object is not taken for a thumbnail, whoever has stored it.
-const MAX_STORED_BYTES: u64 = 4 << 20;
+/// A larger object is not taken for a thumbnail, whoever has stored it: no
+/// worker makes a larger one.
+const MAX_STORED_BYTES: u64 = MAX_THUMBNAIL_BYTES as u64;
 
 /// How thumbnails are served.
 #[derive(Clone, Debug)]
