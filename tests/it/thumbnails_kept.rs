@@ -41,6 +41,12 @@ impl Task {
         TestApp::s3_with(&self.server, &settings, |_| {}).await
     }
 
+    /// Puts a file into the tenant's folder, past any Kura.
+    fn hold(&self, key: &str, body: &Bytes) {
+        let key = format!("{FOLDER}/{key}");
+        self.server.put_object(BUCKET, &key, body.clone(), &[]);
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         fn collect(directory: &Path, into: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(directory).unwrap() {
@@ -154,8 +160,7 @@ async fn thumbnail_survives_a_restart_on_disk() {
     let task = Task::new().await;
     let app = task.start().await;
     let body = picture(1);
-    task.server
-        .put_object(BUCKET, &format!("{FOLDER}/a"), body.clone(), &[]);
+    task.hold("a", &body);
     let name = name_of(&body, 100);
     let made = app.shown(&name, "a").await;
     app.shut_down().await;
@@ -189,8 +194,7 @@ async fn second_process_goes_without_the_cache_on_disk() {
     let task = Task::new().await;
     let (first, second) = (task.start().await, task.start().await);
     let body = picture(1);
-    task.server
-        .put_object(BUCKET, &format!("{FOLDER}/a"), body.clone(), &[]);
+    task.hold("a", &body);
     second.shown(&name_of(&body, 100), "a").await;
     second.shut_down().await;
     assert_eq!(task.files().len(), 0);
@@ -204,8 +208,7 @@ async fn what_is_cached_is_served_while_s3_is_down() {
     let task = Task::new().await;
     let app = task.start().await;
     let body = picture(1);
-    task.server
-        .put_object(BUCKET, &format!("{FOLDER}/a"), body.clone(), &[]);
+    task.hold("a", &body);
     let name = name_of(&body, 100);
     let made = app.shown(&name, "a").await;
     app.shut_down().await;
@@ -234,8 +237,7 @@ async fn clearing_one_file_empties_every_tier_of_it_and_only_it() {
     let app = task.start().await;
     let bodies = [picture(1), picture(2), pattern(1, 1000)];
     for (body, key) in bodies.iter().zip(["a", "b", "c"]) {
-        let key = format!("{FOLDER}/{key}");
-        task.server.put_object(BUCKET, &key, body.clone(), &[]);
+        task.hold(key, body);
     }
     let names = [
         name_of(&bodies[0], 100),
