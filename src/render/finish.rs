@@ -5,6 +5,7 @@
 
 mod colour;
 mod encode;
+mod palette;
 mod resize;
 mod turn;
 

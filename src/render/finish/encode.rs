@@ -5,7 +5,7 @@ use image::ExtendedColorType;
 use image::codecs::bmp::BmpEncoder;
 use jpeg_encoder::{ChromaSubsamplingMethod, ColorType, ImageBuffer, JpegColorType};
 
-use super::colour;
+use super::{colour, palette};
 use crate::render::Refusal;
 use crate::render::decode::webp::libwebp;
 use crate::render::format::Format;
@@ -15,9 +15,6 @@ use crate::render::picture::{Raster, Samples};
 /// better ones would save a tenth of the bytes, but the encoder then writes a
 /// scan for each component, which not every decoder gets right.
 const JPEG_QUALITY: u8 = 80;
-/// Of so many pixels the colours of a GIF are found. What is larger is sampled,
-/// which is not seen in a large picture, and would be in a small one.
-const GIF_SAMPLES: u32 = 12_000;
 /// Of libwebp's scale of 0 to 100.
 const WEBP_QUALITY: f32 = 80.0;
 /// Of 0 (fast) to 6 (small): half the time of the default, 4, for 3 % more bytes.
@@ -135,41 +132,39 @@ fn png(samples: Samples) -> Option<Vec<u8>> {
 }
 
 fn gif(samples: Samples) -> Option<Vec<u8>> {
-    let (width, height, frame) = match without_needless_alpha(samples) {
-        Samples::Rgba(Raster {
-            width,
-            height,
-            mut data,
-            ..
-        }) => {
-            let (width, height) = (side(width)?, side(height)?);
+    let (width, height, reduced) = match without_needless_alpha(samples) {
+        Samples::Rgba(raster) => {
             // There is no half transparent pixel in a GIF.
-            for [.., alpha] in data.as_chunks_mut::<4>().0 {
-                *alpha = if *alpha < 128 { 0 } else { 255 };
-            }
-            let speed = gif_speed(width, height);
-            let frame = Frame::from_rgba_speed(width, height, &mut data, speed);
-            (width, height, frame)
+            let seen = |&[r, g, b, alpha]: &[u8; 4]| (alpha >= 128).then_some([r, g, b]);
+            let reduced = palette::reduce(raster.data.as_chunks().0.iter().map(seen));
+            (raster.width, raster.height, reduced)
         }
         other => {
             let rgb = colour::rgb(other);
-            let (width, height) = (side(rgb.width)?, side(rgb.height)?);
-            let speed = gif_speed(width, height);
-            let frame = Frame::from_rgb_speed(width, height, &rgb.data, speed);
-            (width, height, frame)
+            let pixels = rgb.data.as_chunks().0.iter();
+            (
+                rgb.width,
+                rgb.height,
+                palette::reduce(pixels.copied().map(Some)),
+            )
         }
+    };
+    let (width, height) = (side(width)?, side(height)?);
+    let complete = reduced.indices.len() == usize::from(width) * usize::from(height);
+    complete.then_some(())?;
+    let frame = Frame {
+        width,
+        height,
+        buffer: reduced.indices.into(),
+        palette: Some(reduced.palette.into_flattened()),
+        transparent: reduced.transparent,
+        ..Frame::default()
     };
     let mut file = Vec::new();
     let mut encoder = gif::Encoder::new(&mut file, width, height, &[]).ok()?;
     encoder.write_frame(&frame).ok()?;
     encoder.into_inner().ok()?;
     Some(file)
-}
-
-/// One of so many pixels is looked at.
-fn gif_speed(width: u16, height: u16) -> i32 {
-    let pixels = u32::from(width) * u32::from(height);
-    i32::try_from(pixels / GIF_SAMPLES).map_or(30, |speed| speed.clamp(1, 30))
 }
 
 fn bmp(samples: Samples) -> Option<Vec<u8>> {

@@ -332,7 +332,9 @@ fn missing_samples_are_refused() {
             height: 9,
             ..picture(Samples::Gray(raster))
         };
-        let answer = finish(broken, Order { side: 50 }, Format::Png, &mut scratch);
-        assert_eq!(answer, Err(Refusal::Broken));
+        for format in [Format::Png, Format::Gif] {
+            let answer = finish(broken.clone(), Order { side: 50 }, format, &mut scratch);
+            assert_eq!(answer, Err(Refusal::Broken));
+        }
     }
 }
