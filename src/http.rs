@@ -16,11 +16,13 @@ pub mod imports;
 pub mod middleware;
 pub mod openapi;
 pub mod pace;
+mod page;
 pub mod range;
 pub mod read;
 mod record;
 pub mod server;
 pub mod thumbnails;
+pub mod tickets;
 mod unread;
 pub mod zip;
 
@@ -108,8 +110,15 @@ pub fn router(served: Arc<Served>) -> Router {
         )
         .layer(DefaultBodyLimit::disable())
         .route_layer(from_fn_with_state(Arc::clone(&served), middleware::admit));
+    let ticketed = Router::new()
+        .route(
+            "/kura/t/{ticket}/{filename}",
+            get(tickets::read).head(tickets::head),
+        )
+        .route_layer(from_fn_with_state(Arc::clone(&served), tickets::admit));
     Router::new()
         .merge(v1)
+        .merge(ticketed)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

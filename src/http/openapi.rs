@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{archives, files, health, imports, thumbnails};
+use super::{archives, files, health, imports, thumbnails, tickets};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,7 @@ use super::{archives, files, health, imports, thumbnails};
         imports::put, imports::read, imports::head, imports::delete,
         archives::create,
         thumbnails::read, thumbnails::head, thumbnails::delete, thumbnails::clear,
+        tickets::read, tickets::head,
         health::alive, health::ready, health::metrics,
     ),
     modifiers(&BearerToken),

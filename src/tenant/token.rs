@@ -73,8 +73,16 @@ impl Secrets {
     /// The tenant's token: its id, a dot, and the MAC of the id in base64url.
     #[must_use]
     pub fn token(&self, id: &TenantId) -> String {
-        let mac = mac(&self.current, id).finalize().into_bytes();
-        format!("{id}.{}", URL_SAFE_NO_PAD.encode(mac))
+        token(&self.current, id)
+    }
+
+    /// All tokens of the tenant that are accepted.
+    pub(super) fn tokens(&self, id: &TenantId) -> impl Iterator<Item = String> {
+        let secrets = [Some(&self.current), self.previous.as_ref()];
+        secrets
+            .into_iter()
+            .flatten()
+            .map(|secret| token(secret, id))
     }
 
     /// The tenant that the token names, if one of the secrets made it.
@@ -105,6 +113,11 @@ fn keyed(secret: &str) -> Result<HmacSha256, SecretsError> {
         .filter(|secret| secret.len() >= MIN_SECRET_BYTES)
         .and_then(|secret| HmacSha256::new_from_slice(secret.as_bytes()).ok())
         .ok_or(SecretsError::TooShort)
+}
+
+fn token(secret: &HmacSha256, id: &TenantId) -> String {
+    let mac = mac(secret, id).finalize().into_bytes();
+    format!("{id}.{}", URL_SAFE_NO_PAD.encode(mac))
 }
 
 fn mac(secret: &HmacSha256, id: &TenantId) -> HmacSha256 {

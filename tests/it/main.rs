@@ -37,5 +37,6 @@ mod stores;
 mod tenants;
 mod thumbnails;
 mod thumbnails_kept;
+mod tickets;
 mod uploads;
 mod workers;
