@@ -93,6 +93,8 @@ pub struct CacheConfig {
     pub disk_bytes: u64,
     /// Most in memory, in bytes.
     pub memory_bytes: usize,
+    /// Most on disk for leased files, in bytes.
+    pub lease_bytes: u64,
 }
 
 /// Where tenants come from.

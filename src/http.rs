@@ -13,6 +13,7 @@ pub mod extract;
 pub mod files;
 pub mod health;
 pub mod imports;
+pub mod leases;
 pub mod middleware;
 pub mod openapi;
 pub mod pace;
@@ -42,6 +43,8 @@ use self::body::Receiving;
 use self::error::ApiError;
 use self::health::Readiness;
 use crate::budget::{Budget, Share};
+use crate::key::FileKey;
+use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::storage::scoped::TenantStore;
 use crate::tenant::{Registry, Secrets, Tenant};
@@ -71,6 +74,8 @@ pub struct Served {
     pub places: Arc<Semaphore>,
     /// All tenants' thumbnails.
     pub thumbnails: Arc<Thumbnails>,
+    /// All tenants' leases, where there is a directory for them.
+    pub leases: Option<Arc<Leases>>,
     /// How request bodies are received.
     pub receiving: Receiving,
     /// Whether requests are wanted.
@@ -79,6 +84,16 @@ pub struct Served {
     pub metrics: Metrics,
     /// The memory for buffers.
     pub budget: Arc<Budget>,
+}
+
+impl Served {
+    /// A file has been written to or removed, or may have been: what is kept
+    /// of it is not leased anew.
+    async fn forget(&self, tenant: &ServedTenant, key: &FileKey) {
+        if let Some(leases) = &self.leases {
+            leases.forget(&tenant.settings.id, key).await;
+        }
+    }
 }
 
 /// The whole API.
@@ -101,6 +116,7 @@ pub fn router(served: Arc<Served>) -> Router {
                 .delete(imports::delete),
         )
         .route("/v1/archives", post(archives::create))
+        .route("/v1/leases", post(leases::create))
         .route("/v1/thumbnails", delete(thumbnails::clear))
         .route(
             "/v1/thumbnails/{name}",

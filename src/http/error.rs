@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::range;
 use crate::key::KeyError;
+use crate::leases::LeaseError;
 use crate::render::Refusal;
 use crate::storage::scoped::TenantStoreError;
 use crate::storage::{PayloadError, StoreError};
@@ -222,6 +223,22 @@ impl From<ThumbnailError> for ApiError {
             ThumbnailError::Store(error) => return error.into(),
         };
         Self::new(status, code, detail)
+    }
+}
+
+impl From<LeaseError> for ApiError {
+    fn from(error: LeaseError) -> Self {
+        use StatusCode as S;
+        let (status, code) = match &error {
+            LeaseError::Off => (S::CONFLICT, "leases_off"),
+            LeaseError::NoRoom => (S::SERVICE_UNAVAILABLE, "lease_space"),
+            LeaseError::TooLarge => (S::PAYLOAD_TOO_LARGE, "too_large"),
+            LeaseError::Mismatch => (S::CONFLICT, "source_mismatch"),
+            LeaseError::Busy => (S::SERVICE_UNAVAILABLE, "busy"),
+            LeaseError::Disk(internal) => return Self::internal(internal),
+            LeaseError::Store(error) => return error.clone().into(),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

@@ -85,6 +85,17 @@ impl Secrets {
             .map(|secret| token(secret, id))
     }
 
+    /// A number that is always the same for a tenant, while the current secret
+    /// is, and that nobody else can guess.
+    #[must_use]
+    pub fn unguessable(&self, purpose: &str, id: &TenantId) -> u128 {
+        let mac = self.current.clone().chain_update(purpose);
+        let mac = mac.chain_update(b"\0").chain_update(id.as_str());
+        let bytes = mac.finalize().into_bytes();
+        let half = bytes.iter().take(16);
+        half.fold(0, |sum, byte| sum << 8 | u128::from(*byte))
+    }
+
     /// The tenant that the token names, if one of the secrets made it.
     ///
     /// The time taken does not tell how much of a forged MAC is right, nor

@@ -24,6 +24,7 @@ mod health;
 mod hostile;
 mod house;
 mod imports;
+mod leases;
 mod limits;
 mod listing;
 mod openapi;
