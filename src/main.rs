@@ -150,10 +150,19 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
     let values = values(matches);
     let config = values.config()?;
     if matches.get_flag("check") {
+        for taken in values.taken() {
+            println!("from KURA_REDMICA_S3: {taken}");
+        }
+        for warning in values.warnings() {
+            println!("from KURA_REDMICA_S3: {warning}");
+        }
         println!("the configuration can be used");
         return Ok(());
     }
     telemetry::init(&values.log());
+    for warning in values.warnings() {
+        tracing::warn!(warning, "a part of KURA_REDMICA_S3 is not used");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

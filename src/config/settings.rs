@@ -30,6 +30,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("KURA_TENANTS_REFRESH_SECONDS", "10", "How often tenant files are looked at, in seconds"),
     setting("S3_BUCKET_NAME", "", "Bucket of the single tenant, and of tenants that name none"),
     setting("S3_FOLDER_NAME", "", "Folder of the single tenant in its bucket; empty for all of it"),
+    setting("KURA_REDMICA_S3", "", "Path of redmica_s3's config/s3.yml, which fills in what is not set here"),
+    setting("RAILS_ENV", "production", "Section of that file"),
     setting("KURA_THUMB_FOLDER", "", "Folder of the single tenant's thumbnails from the bucket's root; empty for tmp/thumbnails/ inside its folder"),
     setting("KURA_IMPORT_FOLDER", "", "Folder of the single tenant's imports from the bucket's root; empty for tmp/imports/ inside its folder"),
     setting("AWS_REGION", "", "Region of the bucket; also needed beside an endpoint"),
