@@ -41,7 +41,7 @@ impl From<jpeg::Error> for Refusal {
 /// picture, to .002 of structural similarity in detailed photographs.
 fn scale(longest: u32, side: u32) -> Scale {
     // The scaled picture has to be so many tenths of the thumbnail.
-    [(Scale::Eighth, 20), (Scale::Quarter, 18), (Scale::Half, 14)]
+    [(Scale::Eighth, 18), (Scale::Quarter, 18), (Scale::Half, 14)]
         .into_iter()
         .find(|&(scale, tenths)| {
             u64::from(longest) * u64::from(scale.side()) * 10 >= u64::from(side) * 8 * tenths
@@ -163,7 +163,8 @@ mod tests {
         let file = file(ColorType::Luma, (400, 300), &[9], |_| {});
         for (side, width) in [
             (25, 50),
-            (26, 100),
+            (27, 50),
+            (28, 100),
             (55, 100),
             (56, 200),
             (142, 200),

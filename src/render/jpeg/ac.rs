@@ -2,7 +2,7 @@
 
 use super::bits::{Cursor, Window};
 use super::huffman::{Skip, Table};
-use super::idct::kept;
+use super::idct::{self, kept};
 use super::progressive::Store;
 use super::scan::Mcus;
 
@@ -46,6 +46,7 @@ impl<const SIDE: usize> Mcus for AcFirst<'_, SIDE> {
             if !Store::<SIDE>::REFINED && place >= kept(SIDE) {
                 // To the table, every block ends at 64.
                 let from = place + 63 - last;
+                cursor.refill(window);
                 run_of_ends = self.skip.pass(self.table, cursor, window, from);
                 break;
             }
@@ -62,7 +63,7 @@ impl<const SIDE: usize> Mcus for AcFirst<'_, SIDE> {
                 (run, _) => {
                     place += run as usize;
                     let number = symbol.number(bits);
-                    if let Some(to) = block.get_mut(Store::<SIDE>::place(place)) {
+                    if let Some(to) = block.get_mut(idct::place::<SIDE>(place)) {
                         *to = (number << self.low).wrapping_add(rest * number.signum());
                     }
                     if let Some(nonzero) = &mut nonzero {
@@ -124,7 +125,7 @@ impl<const SIDE: usize> Mcus for AcRefinement<'_, SIDE> {
             let next = zero_after(old, place, run).min(last + 1);
             correct(cursor, block, place, next);
             if size > 0 && next <= last {
-                if let Some(to) = block.get_mut(Store::<SIDE>::place(next)) {
+                if let Some(to) = block.get_mut(idct::place::<SIDE>(next)) {
                     *to = symbol.number(bits).signum() << self.low;
                 }
                 *nonzero |= 1 << next;
@@ -151,7 +152,7 @@ fn correct<const SIDE: usize>(
         cursor.refill(window);
         // The bit is as good as random: better to multiply than to guess.
         let bit = i16::from(cursor.take(1) == 1);
-        let place = Store::<SIDE>::place(which.trailing_zeros() as usize);
+        let place = idct::place::<SIDE>(which.trailing_zeros() as usize);
         if let Some(to) = block.get_mut(place) {
             *to = to.wrapping_add((bit * to.signum()) << low);
         }

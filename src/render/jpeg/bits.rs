@@ -9,6 +9,9 @@ use memchr::memchr;
 /// Bytes of the window, a power of two.
 const WINDOW: usize = 1 << 15;
 
+/// Bits that are loaded at least after a [`Cursor::refill`].
+pub(super) const LOADED: u32 = 56;
+
 /// More than the bytes of the longest MCU: 10 blocks (B.2.3) of 64 codes of 16
 /// bits with 15 more bits each.
 const RESERVE: usize = 1 << 12;
@@ -190,7 +193,7 @@ pub(super) struct Cursor {
     reason = "a cursor has to stay in registers all through a scan"
 )]
 impl Cursor {
-    /// Loads bits until there are at least 56.
+    /// Loads bits until there are at least [`LOADED`].
     #[inline(always)]
     pub(super) fn refill(&mut self, window: &Window) {
         let from = self.next & (WINDOW - 1);

@@ -11,6 +11,10 @@ const SYMBOL_BITS: u32 = 10;
 /// Bits by which several symbols are looked up at once.
 const SKIP_BITS: u32 = 13;
 
+/// Bits that an entry of a [`Skip`] passes over at most: codes lie within those
+/// it is looked up by, the last number may go beyond.
+pub(super) const MOST_BITS: u32 = SKIP_BITS + 15;
+
 /// The end of a block, added to what a [`Skip`] entry advances by.
 const END: usize = 256;
 /// What an entry advances by that has no answer.
@@ -25,7 +29,7 @@ pub(super) struct Symbol(u16);
 #[allow(clippy::inline_always, reason = "these are shifts and masks")]
 impl Symbol {
     /// No code begins with these bits, or a long one does.
-    const NONE: Self = Self(0);
+    pub(super) const NONE: Self = Self(0);
 
     fn new(code_bits: u32, symbol: u8) -> Self {
         let (run, size) = (u16::from(symbol >> 4), u16::from(symbol & 15));
@@ -120,20 +124,29 @@ impl Table {
         Some((length, self.symbols[place as usize & 255]))
     }
 
-    #[cold]
-    fn long(&self, bits: u64) -> Symbol {
-        let (length, symbol) = self.find(bits).unwrap_or((16, 0));
-        Symbol::new(length, symbol)
-    }
-
     /// The symbol with which these bits begin.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "this is most of reading a symbol")]
     pub(super) fn symbol(&self, bits: u64) -> Symbol {
-        match self.short[(bits >> (64 - SYMBOL_BITS)) as usize] {
+        match self.short(bits) {
             Symbol::NONE => self.long(bits),
             symbol => symbol,
         }
+    }
+
+    /// The same for short codes; [`Symbol::NONE`] for others. Code and number
+    /// have 25 bits at most.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "this is most of reading a symbol")]
+    pub(super) fn short(&self, bits: u64) -> Symbol {
+        self.short[(bits >> (64 - SYMBOL_BITS)) as usize]
+    }
+
+    /// The same for any code, by searching.
+    #[cold]
+    pub(super) fn long(&self, bits: u64) -> Symbol {
+        let (length, symbol) = self.find(bits).unwrap_or((16, 0));
+        Symbol::new(length, symbol)
     }
 }
 
@@ -188,46 +201,69 @@ impl Skip {
     /// Passes over the rest of a block from its coefficient `from` on. What it
     /// gives is the run of the symbol that ended the block, when that was one
     /// for several blocks.
+    ///
+    /// The cursor must have [`MOST_BITS`] loaded.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "this is most of reading a file")]
+    #[allow(clippy::cast_possible_truncation, reason = "six bits are wanted")]
     pub(super) fn pass(
         &self,
         table: &Table,
         cursor: &mut Cursor,
         window: &Window,
-        mut from: usize,
+        from: usize,
     ) -> u32 {
+        let mut bits = cursor.bits();
+        // Coefficients and, in the six bits below, the bits read.
+        let mut sum = from << 6;
         loop {
-            cursor.refill(window);
-            // Two entries take no more than the 56 bits there are: each ends
-            // less than 15 bits behind its window of 13.
-            for _ in 0..2 {
-                let entry = self.0[(cursor.bits() >> (64 - SKIP_BITS)) as usize];
-                let mark = *cursor;
-                cursor.skip(u32::from(entry & 63));
-                let to = from + usize::from(entry >> 6);
-                if to < BLOCK {
-                    from = to;
+            let mut before = sum;
+            sum = self.advance(&mut bits, sum);
+            if sum < BLOCK << 6 {
+                cursor.skip(sum as u32 & 63);
+                sum &= !63;
+                // That is enough for two.
+                cursor.refill(window);
+                bits = cursor.bits();
+                before = sum;
+                sum = self.advance(&mut bits, sum);
+                if sum < BLOCK << 6 {
                     continue;
                 }
-                // The block ended with its last coefficient, or by a symbol
-                // that says so before that.
-                if to == BLOCK || (END + 1..END + BLOCK).contains(&to) {
-                    return 0;
-                }
-                let run;
-                (*cursor, from, run) = Self::step(table, mark, window, from);
-                if from >= BLOCK {
-                    return run;
-                }
-                break;
             }
+            // The block ended with its last coefficient, or by a symbol that
+            // says so before that.
+            let to = sum >> 6;
+            if to == BLOCK || to / BLOCK == END / BLOCK {
+                cursor.skip(sum as u32 & 63);
+                return 0;
+            }
+            cursor.skip(before as u32 & 63);
+            let (from, run);
+            (*cursor, from, run) = Self::step(table, *cursor, window, before >> 6);
+            if from >= BLOCK {
+                return run;
+            }
+            sum = from << 6;
+            cursor.refill(window);
+            bits = cursor.bits();
         }
+    }
+
+    /// Passes over what the next bits are, and adds that to a sum of
+    /// coefficients and bits.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "this is most of reading a file")]
+    fn advance(&self, bits: &mut u64, sum: usize) -> usize {
+        let entry = self.0[(*bits >> (64 - SKIP_BITS)) as usize];
+        // The shift is by the lowest six bits only.
+        *bits = bits.wrapping_shl(u32::from(entry));
+        sum + usize::from(entry)
     }
 
     /// Passes over a single symbol: from where to go on, and the run of the
     /// symbol if it ends the block.
-    #[inline(never)]
+    #[cold]
     fn step(
         table: &Table,
         mut cursor: Cursor,
@@ -282,6 +318,7 @@ mod tests {
             while input.has_bits(&mut cursor) {
                 let mut slow = cursor;
                 let expected = slowly(&table, &mut slow, input.window(), from);
+                cursor.refill(input.window());
                 let ended = skip.pass(&table, &mut cursor, input.window(), from);
                 prop_assert_eq!(ended, expected);
                 slow.refill(input.window());

@@ -45,11 +45,35 @@ pub(super) const fn kept(side: usize) -> usize {
     }
 }
 
-/// A dequantized coefficient. An honest one has less than 12 bits (A.3.3);
-/// with 14, nothing here overflows.
+/// By place in the zigzag sequence, and behind it: the place among the lowest
+/// `SIDE × SIDE`, row by row, or 64.
+struct Places<const SIDE: usize>;
+
+impl<const SIDE: usize> Places<SIDE> {
+    const ALL: [u8; 128] = {
+        let mut places = [64; 128];
+        let mut at = 0;
+        while at < zigzag(SIDE).len() {
+            #[allow(clippy::cast_possible_truncation, reason = "it is below 64")]
+            let place = at as u8;
+            places[zigzag(SIDE)[at] as usize] = place;
+            at += 1;
+        }
+        places
+    };
+}
+
+/// Where the coefficient at this place in the zigzag sequence is among the
+/// lowest `SIDE × SIDE`; 64 if it is not, or behind the block's end.
+#[inline]
+pub(super) fn place<const SIDE: usize>(zigzag: usize) -> usize {
+    usize::from(Places::<SIDE>::ALL[zigzag & 127])
+}
+
+/// A dequantized coefficient.
 #[inline]
 pub(super) fn dequantize(coefficient: i16, step: u16) -> i32 {
-    (i32::from(coefficient) * i32::from(step)).clamp(-(1 << 13), 1 << 13)
+    i32::from(coefficient) * i32::from(step)
 }
 
 /// A sample, from its distance to the middle in eighths.
@@ -60,19 +84,19 @@ pub(super) fn dequantize(coefficient: i16, step: u16) -> i32 {
     reason = "it is clamped"
 )]
 pub(super) fn sample(eighths: i32) -> u8 {
-    (((eighths + 4) >> 3) + 128).clamp(0, 255) as u8
+    ((eighths.wrapping_add(4) >> 3) + 128).clamp(0, 255) as u8
 }
 
-/// Two by two samples.
+/// Two by two samples. Those of dishonest coefficients are anything.
 #[inline]
 pub(super) fn two([mean, across, down, diagonal]: [i32; 4]) -> [u8; 4] {
-    let (left, right) = (mean + across, mean - across);
-    let (falling, rising) = (down + diagonal, down - diagonal);
+    let (left, right) = (mean.wrapping_add(across), mean.wrapping_sub(across));
+    let (falling, rising) = (down.wrapping_add(diagonal), down.wrapping_sub(diagonal));
     [
-        left + falling,
-        right + rising,
-        left - falling,
-        right - rising,
+        left.wrapping_add(falling),
+        right.wrapping_add(rising),
+        left.wrapping_sub(falling),
+        right.wrapping_sub(rising),
     ]
     .map(sample)
 }
@@ -80,7 +104,9 @@ pub(super) fn two([mean, across, down, diagonal]: [i32; 4]) -> [u8; 4] {
 /// Four by four samples.
 #[inline]
 pub(super) fn four(block: [i32; 16]) -> [u8; 16] {
-    let mut rows = block;
+    // Honest coefficients have less than 12 bits (A.3.3); with 14, nothing here
+    // overflows.
+    let mut rows = block.map(|coefficient| coefficient.clamp(-(1 << 13), 1 << 13));
     for row in rows.as_chunks_mut().0 {
         *row = line(*row, FRACTION - KEPT);
     }

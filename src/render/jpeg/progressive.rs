@@ -27,19 +27,6 @@ impl<const SIDE: usize> Store<SIDE> {
     /// half of the size what they are worth is hardly seen.
     pub(super) const REFINED: bool = SIDE >= 4;
 
-    /// By place in the zigzag sequence: the place in a block here, or behind it.
-    const PLACES: [u8; 64] = {
-        let mut places = [64; 64];
-        let mut at = 0;
-        while at < zigzag(SIDE).len() {
-            #[allow(clippy::cast_possible_truncation, reason = "it is below 64")]
-            let place = at as u8;
-            places[zigzag(SIDE)[at] as usize] = place;
-            at += 1;
-        }
-        places
-    };
-
     /// All zeros.
     pub(super) fn new(blocks: (usize, usize)) -> Self {
         let count = blocks.0 * blocks.1;
@@ -78,13 +65,6 @@ impl<const SIDE: usize> Store<SIDE> {
         let from = index * SIDE * SIDE;
         let block = self.coefficients.get_mut(from..from + SIDE * SIDE);
         (block.unwrap_or_default(), self.nonzero.get_mut(index))
-    }
-
-    /// Where the coefficient at this place in the zigzag sequence is in a
-    /// block; behind its end if it is not kept.
-    #[inline]
-    pub(super) fn place(zigzag: usize) -> usize {
-        usize::from(Self::PLACES[zigzag & 63])
     }
 
     /// A scan of this band down to the bit `low` is decoded.

@@ -1,8 +1,8 @@
 //! Scans of baseline and extended files: whole blocks, straight into samples.
 
-use super::bits::{Cursor, Window};
-use super::huffman::{Skip, Table};
-use super::idct::{kept, zigzag};
+use super::bits::{Cursor, LOADED, Window};
+use super::huffman::{MOST_BITS, Skip, Symbol, Table};
+use super::idct::{kept, place};
 use super::plane::Canvas;
 use super::scan::{Mcus, Slot};
 
@@ -10,7 +10,8 @@ use super::scan::{Mcus, Slot};
 pub(super) struct Sequential<'a, const SIDE: usize> {
     pub(super) components: Vec<Coded<'a, SIDE>>,
     pub(super) slots: Vec<Slot>,
-    /// The block at hand in zigzag order; behind those kept there is anything.
+    /// The coefficients of the block at hand that are kept, row by row; behind
+    /// them there is anything.
     pub(super) block: [i16; ROOM],
 }
 
@@ -23,7 +24,7 @@ pub(super) struct Coded<'a, const SIDE: usize> {
     pub(super) predictor: i16,
 }
 
-/// More than the coefficients kept and the 16 that a symbol may go beyond.
+/// More than the 64 that may be kept, and one for the others; a power of two.
 pub(super) const ROOM: usize = 128;
 
 impl<const SIDE: usize> Mcus for Sequential<'_, SIDE> {
@@ -44,22 +45,19 @@ impl<const SIDE: usize> Mcus for Sequential<'_, SIDE> {
                     .predictor
                     .wrapping_add(difference(component.dc, cursor, window));
             let block = &mut self.block;
-            block[..kept(SIDE)].fill(0);
+            block[..SIDE * SIDE].fill(0);
             block[0] = component.predictor;
             let next = keep::<SIDE>(component.ac, cursor, window, block);
             if next < 64 {
                 component.skip.pass(component.ac, cursor, window, next);
             }
-            let mut rows = [0; 64];
-            for (to, &place) in rows.iter_mut().zip(zigzag(SIDE)) {
-                *to = block[usize::from(place)];
-            }
-            component.canvas.draw(slot.block(mcu), &rows);
+            component.canvas.draw(slot.block(mcu), block);
         }
     }
 }
 
-/// Reads the difference of a DC coefficient to the one before (F.2.2.1).
+/// Reads the difference of a DC coefficient to the one before (F.2.2.1), and
+/// leaves [`MOST_BITS`] loaded.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it is read for every block")]
 pub(super) fn difference(table: &Table, cursor: &mut Cursor, window: &Window) -> i16 {
@@ -67,11 +65,16 @@ pub(super) fn difference(table: &Table, cursor: &mut Cursor, window: &Window) ->
     let bits = cursor.bits();
     let symbol = table.symbol(bits);
     cursor.skip(symbol.total_bits());
+    // No honest number is so long.
+    if symbol.total_bits() > LOADED - MOST_BITS {
+        cursor.refill(window);
+    }
     symbol.number(bits)
 }
 
 /// Reads the AC coefficients of a block until behind those that are kept; gives
-/// where it stopped, which is 64 when the block ended.
+/// where it stopped, which is 64 when the block ended. [`MOST_BITS`] must be
+/// loaded, and are again.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "it is read for every block")]
 fn keep<const SIDE: usize>(
@@ -80,21 +83,26 @@ fn keep<const SIDE: usize>(
     window: &Window,
     block: &mut [i16; ROOM],
 ) -> usize {
-    let mut place = 1;
-    while place < kept(SIDE) {
-        cursor.refill(window);
-        let bits = cursor.bits();
-        let symbol = table.symbol(bits);
+    let mut next = 1;
+    while next < kept(SIDE) {
+        let mut bits = cursor.bits();
+        let mut symbol = table.short(bits);
+        if symbol == Symbol::NONE {
+            cursor.refill(window);
+            bits = cursor.bits();
+            symbol = table.long(bits);
+        }
         cursor.skip(symbol.total_bits());
+        cursor.refill(window);
         match (symbol.run(), symbol.size()) {
-            (15, 0) => place += 16,
+            (15, 0) => next += 16,
             (_, 0) => return 64,
             (run, _) => {
-                place += run as usize;
-                block[place & (ROOM - 1)] = symbol.number(bits);
-                place += 1;
+                next += run as usize;
+                block[place::<SIDE>(next) & (ROOM - 1)] = symbol.number(bits);
+                next += 1;
             }
         }
     }
-    place
+    next
 }
