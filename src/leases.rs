@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use self::folder::{Folder, remove_if_there};
-use self::index::{FileId, Index, Owner, Version};
+use self::index::{FileId, Index, NoRoom, Owner, Version};
 use self::search::{Flight, Leader, Outcome, Room, Wish};
 use crate::digest::Digest;
 use crate::key::FileKey;
@@ -93,11 +93,20 @@ impl From<io::Error> for LeaseError {
     }
 }
 
+/// How much room there is, the rounding to whole blocks included.
+#[derive(Clone, Copy, Debug)]
+pub struct LeaseLimits {
+    /// For all files, in bytes.
+    pub all_bytes: u64,
+    /// For those of one tenant, in bytes.
+    pub tenant_bytes: u64,
+}
+
 /// All tenants' leases.
 #[derive(Debug)]
 pub struct Leases {
     folder: Folder,
-    max_bytes: u64,
+    limits: LeaseLimits,
     secrets: Secrets,
     state: Mutex<State>,
     tasks: TaskTracker,
@@ -108,21 +117,20 @@ pub struct Leases {
 #[derive(Debug, Default)]
 struct State {
     index: Index,
-    /// Room for what is being fetched, in bytes.
-    reserved_bytes: u64,
+    /// Room for what is being fetched, in bytes by tenant.
+    reserved: HashMap<u128, u64>,
     under_way: HashMap<Wish, Arc<Flight>>,
 }
 
 impl Leases {
-    /// Takes a directory inside `directory`, for up to `max_bytes`, the
-    /// rounding to whole blocks included. Blocks.
+    /// Takes a directory inside `directory`. Blocks.
     ///
     /// # Errors
     /// When it cannot be used, or another process has it
     /// ([`io::ErrorKind::WouldBlock`]).
     pub fn open(
         directory: &Path,
-        max_bytes: u64,
+        limits: LeaseLimits,
         secrets: Secrets,
         tasks: TaskTracker,
         metrics: &Metrics,
@@ -130,7 +138,7 @@ impl Leases {
         let (folder, found) = Folder::open(directory)?;
         let leases = Arc::new(Self {
             folder,
-            max_bytes,
+            limits,
             secrets,
             state: Mutex::default(),
             tasks,
@@ -210,7 +218,8 @@ impl Leases {
             let mut state = leases.lock();
             let files = state.index.withdraw(owner);
             for file in &files {
-                leases.folder.mark(*file, false)?;
+                // One that somebody has removed needs no mark.
+                let _ = leases.folder.mark(*file, false);
             }
             let expiries = files.iter().filter_map(|id| state.index.get(*id));
             let last = expiries.map(|entry| entry.expires_at).max();
@@ -304,26 +313,26 @@ impl Leases {
         renewed.await
     }
 
-    /// Takes room for a file of this size from what is not leased.
-    async fn room(self: &Arc<Self>, size_bytes: u64) -> Result<Room, LeaseError> {
+    /// Takes room for a tenant's file of this size from what is not leased.
+    async fn room(self: &Arc<Self>, tenant: u128, size_bytes: u64) -> Result<Room, LeaseError> {
         let bytes = Index::space(size_bytes);
-        if bytes > self.max_bytes {
+        if bytes > self.limits.tenant_bytes {
             return Err(LeaseError::TooLarge);
         }
+        let holder = Arc::clone(self);
         let room = self.off_the_threads(move |leases| {
-            let mut state = leases.lock();
-            let wanted = bytes.saturating_add(state.reserved_bytes);
-            let now = SystemTime::now();
-            let gone = state.index.make_room(wanted, leases.max_bytes, now);
-            let gone = gone.map_err(|_| LeaseError::NoRoom)?;
-            state.reserved_bytes += bytes;
+            let (mut state, mut gone) = (leases.lock(), Vec::new());
+            let made = state.make_room(tenant, bytes, leases.limits, &mut gone);
             leases.usage.evictions.inc_by(gone.len() as u64);
             leases.remove(state, &gone);
-            Ok(())
+            made.map_err(|_| LeaseError::NoRoom)?;
+            Ok(Room {
+                leases: holder,
+                tenant,
+                bytes,
+            })
         });
-        room.await?;
-        let leases = Arc::clone(self);
-        Ok(Room { leases, bytes })
+        room.await
     }
 
     /// Removes what is neither current nor leased. Blocks.
@@ -373,6 +382,38 @@ impl Leases {
 }
 
 impl State {
+    /// Reserves room for a tenant. What has to go for that is out of the index
+    /// and in `gone`, also when it is not enough.
+    fn make_room(
+        &mut self,
+        tenant: u128,
+        bytes: u64,
+        limits: LeaseLimits,
+        gone: &mut Vec<FileId>,
+    ) -> Result<(), NoRoom> {
+        let now = SystemTime::now();
+        let all = self.reserved.values().sum::<u64>();
+        let own = self.reserved.get(&tenant).copied().unwrap_or_default();
+        for (whose, reserved, max_bytes) in [
+            (Some(tenant), own, limits.tenant_bytes),
+            (None, all, limits.all_bytes),
+        ] {
+            let wanted = bytes.saturating_add(reserved);
+            gone.extend(self.index.make_room(whose, wanted, max_bytes, now)?);
+        }
+        *self.reserved.entry(tenant).or_default() += bytes;
+        Ok(())
+    }
+
+    fn give_back(&mut self, tenant: u128, bytes: u64) {
+        if let Some(reserved) = self.reserved.get_mut(&tenant) {
+            *reserved -= bytes;
+            if *reserved == 0 {
+                self.reserved.remove(&tenant);
+            }
+        }
+    }
+
     fn is_under_way(&self, wish: &Wish, flight: &Arc<Flight>) -> bool {
         let found = self.under_way.get(wish);
         found.is_some_and(|found| Arc::ptr_eq(found, flight))

@@ -8,8 +8,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
-use crate::config::{CacheConfig, Config};
-use crate::leases::Leases;
+use crate::config::{CacheConfig, Config, TenantsConfig};
+use crate::leases::{LeaseLimits, Leases};
 use crate::metrics::Metrics;
 use crate::render::pool::Pool;
 use crate::tenant::Secrets;
@@ -35,17 +35,26 @@ pub(super) fn thumbnails(
 
 /// The leases, if there are to be any and their directory can be had.
 pub(super) fn leases(
-    config: &CacheConfig,
+    config: &Config,
     secrets: &Secrets,
     tasks: &TaskTracker,
     metrics: &Metrics,
 ) -> Option<Arc<Leases>> {
-    let directory = config.directory.as_deref()?;
-    if config.lease_bytes == 0 {
+    let directory = config.cache.directory.as_deref()?;
+    let all_bytes = config.cache.lease_bytes;
+    if all_bytes == 0 {
         return None;
     }
+    let limits = LeaseLimits {
+        all_bytes,
+        // One tenant of many must not keep the others out.
+        tenant_bytes: match config.tenants {
+            TenantsConfig::Single(_) => all_bytes,
+            _ => all_bytes.div_ceil(2),
+        },
+    };
     let (secrets, tasks) = (secrets.clone(), tasks.clone());
-    let opened = Leases::open(directory, config.lease_bytes, secrets, tasks, metrics);
+    let opened = Leases::open(directory, limits, secrets, tasks, metrics);
     opened
         .inspect_err(|error| {
             let why = match error.kind() {

@@ -120,7 +120,9 @@ async fn store(
     let TenantService { store, share, .. } = &tenant.inner;
     let (payload, watched) = served.thumbnails.watch(share, payload);
     let stored = store.put_file(key, mode, headers, payload).await;
-    served.forget(tenant, key).await;
+    if mode == PutMode::Overwrite {
+        served.forget(tenant, key).await;
+    }
     let stored = stored?;
     let created = Created::new(&stored, content_type);
     let thumbnails = &served.thumbnails;

@@ -168,7 +168,7 @@ impl Index {
 
     /// Takes out what is neither current nor leased.
     pub(super) fn sweep(&mut self, now: SystemTime) -> Vec<FileId> {
-        let useless = self.expired(now, |entry| !entry.current);
+        let useless = self.expired(now, |_, entry| !entry.current);
         let useless: Vec<_> = useless.into_iter().map(|(_, _, id)| id).collect();
         for id in &useless {
             self.remove(*id);
@@ -176,31 +176,49 @@ impl Index {
         useless
     }
 
-    /// Takes out what is not leased, and was leased longest ago, until all
-    /// that is left and `wanted` bytes more fit into `max_bytes`.
+    /// What the files of a tenant take, or all, in bytes.
+    fn bytes_of(&self, tenant: Option<u128>) -> u64 {
+        let Some(tenant) = tenant else {
+            return self.bytes;
+        };
+        let own = self
+            .entries
+            .iter()
+            .filter(|(owner, _)| owner.tenant == tenant);
+        let own = own.flat_map(|(_, entries)| entries);
+        own.map(|entry| Self::space(entry.size_bytes)).sum()
+    }
+
+    /// Takes out what is not leased, and was leased longest ago, of a tenant or
+    /// of all, until what is left of it and `wanted` bytes more fit into
+    /// `max_bytes`.
     pub(super) fn make_room(
         &mut self,
+        tenant: Option<u128>,
         wanted: u64,
         max_bytes: u64,
         now: SystemTime,
     ) -> Result<Vec<FileId>, NoRoom> {
         let left = max_bytes.checked_sub(wanted).ok_or(NoRoom)?;
-        if self.bytes <= left {
+        let mut used = self.bytes_of(tenant);
+        if used <= left {
             return Ok(Vec::new());
         }
-        let mut expired = self.expired(now, |_| true);
+        let own = |owner: Owner| tenant.is_none_or(|tenant| tenant == owner.tenant);
+        let mut expired = self.expired(now, |owner, _| own(owner));
         let freed: u64 = expired.iter().map(|(_, bytes, _)| bytes).sum();
-        if self.bytes - freed > left {
+        if used - freed > left {
             return Err(NoRoom);
         }
         expired.sort_unstable_by_key(|(expired_at, ..)| *expired_at);
         let left = left.saturating_sub(max_bytes / SLACK);
         let mut gone = Vec::new();
-        for (_, _, id) in expired {
-            if self.bytes <= left {
+        for (_, bytes, id) in expired {
+            if used <= left {
                 break;
             }
             self.remove(id);
+            used -= bytes;
             gone.push(id);
         }
         Ok(gone)
@@ -210,11 +228,11 @@ impl Index {
     fn expired(
         &self,
         now: SystemTime,
-        wanted: impl Fn(&Entry) -> bool,
+        wanted: impl Fn(Owner, &Entry) -> bool,
     ) -> Vec<(SystemTime, u64, FileId)> {
         let all = self.entries.iter();
         let all = all.flat_map(|(owner, entries)| entries.iter().map(|entry| (*owner, entry)));
-        let expired = all.filter(|(_, entry)| entry.expires_at <= now && wanted(entry));
+        let expired = all.filter(|(owner, entry)| entry.expires_at <= now && wanted(*owner, entry));
         expired
             .map(|(owner, entry)| {
                 let version = entry.version;
@@ -265,13 +283,29 @@ mod tests {
         index.insert(owner(2), entry(1, 10));
         index.insert(owner(3), entry(1, 20));
         assert_eq!((index.bytes(), index.count()), (3 * EACH, 3));
-        let room = |index: &mut Index, now| index.make_room(EACH, 3 * EACH, at(now));
+        let room = |index: &mut Index, now| index.make_room(None, EACH, 3 * EACH, at(now));
         assert_eq!(room(&mut index, 9), Err(NoRoom));
         assert_eq!(index.count(), 3);
         assert_eq!(room(&mut index, 20), Ok(vec![id(2, 1), id(3, 1)]));
         assert_eq!(room(&mut index, 20), Ok(vec![]));
-        assert_eq!(index.make_room(4 * EACH, 3 * EACH, at(99)), Err(NoRoom));
+        assert_eq!(
+            index.make_room(None, 4 * EACH, 3 * EACH, at(99)),
+            Err(NoRoom)
+        );
         assert_eq!((index.bytes(), index.count()), (EACH, 1));
+    }
+
+    #[test]
+    fn tenant_makes_room_of_its_own_files() {
+        let mut index = Index::default();
+        let (own, other) = (owner(1), Owner { tenant: 2, key: 1 });
+        index.insert(other, entry(1, 10));
+        index.insert(own, entry(1, 20));
+        let room = |index: &mut Index, now| index.make_room(Some(1), EACH, EACH, at(now));
+        assert_eq!(room(&mut index, 19), Err(NoRoom));
+        assert_eq!(room(&mut index, 20), Ok(vec![id(1, 1)]));
+        assert_eq!(room(&mut index, 20), Ok(vec![]));
+        assert!(index.has(other));
     }
 
     #[test]
@@ -280,8 +314,8 @@ mod tests {
         index.insert(owner(1), entry(1, 30));
         assert_eq!(index.extend(id(1, 1), at(20)), at(30));
         assert_eq!(index.extend(id(1, 1), at(40)), at(40));
-        assert_eq!(index.make_room(1, EACH, at(39)), Err(NoRoom));
-        assert_eq!(index.make_room(1, EACH, at(40)), Ok(vec![id(1, 1)]));
+        assert_eq!(index.make_room(None, 1, EACH, at(39)), Err(NoRoom));
+        assert_eq!(index.make_room(None, 1, EACH, at(40)), Ok(vec![id(1, 1)]));
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(super) struct Leader {
 /// Room for a file, given back when this is dropped.
 pub(super) struct Room {
     pub(super) leases: Arc<Leases>,
+    pub(super) tenant: u128,
     pub(super) bytes: u64,
 }
 
@@ -66,7 +67,10 @@ impl Leader {
         }
         let object = store.get(&key, GetOptions::default()).await?;
         self.expect(object.info.digest)?;
-        let room = self.leases.room(object.info.size_bytes).await?;
+        let room = self
+            .leases
+            .room(self.wish.owner.tenant, object.info.size_bytes);
+        let room = room.await?;
         let (etag, modified) = (object.info.etag.clone(), object.info.modified);
         let file = fetch(&self.leases, object).await?;
         self.expect(Some(file.written().1))?;
@@ -153,7 +157,7 @@ impl Drop for Leader {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.leases.lock().reserved_bytes -= self.bytes;
+        self.leases.lock().give_back(self.tenant, self.bytes);
     }
 }
 

@@ -475,6 +475,38 @@ async fn tenants_have_their_own_files_and_folders() {
 }
 
 #[tokio::test]
+async fn one_tenant_of_many_takes_half_of_the_room() {
+    let task = Task::new().await;
+    let tenants = tempfile::tempdir().unwrap();
+    for id in ["a", "b"] {
+        let yaml = format!("s3: {{folder: {id}}}\n");
+        std::fs::write(tenants.path().join(format!("{id}.yml")), yaml).unwrap();
+    }
+    let source = format!("dir:{}", tenants.path().display());
+    // Room for four files of 60 KiB.
+    let settings = [
+        ("KURA_TENANTS", source.as_str()),
+        ("KURA_LEASE_BYTES", "262144"),
+    ];
+    let app = task.start_with(&settings).await;
+    for key in ["a/1", "a/2", "a/3", "b/1", "b/2"] {
+        let body = pattern(1, 60 << 10);
+        task.server.put_object(BUCKET, key, body, &[]);
+    }
+    for (tenant, key, status) in [
+        ("a", "1", 200),
+        ("a", "2", 200),
+        ("a", "3", 503),
+        ("b", "1", 200),
+        ("b", "2", 200),
+    ] {
+        let post = app.request_as(tenant, Method::POST, "/v1/leases");
+        let answer = post.json(&json!({"key": key})).send().await.unwrap();
+        assert_eq!(answer.status(), status, "{tenant} {key}");
+    }
+}
+
+#[tokio::test]
 async fn trouble_with_the_store_is_told_and_leaves_nothing() {
     let task = Task::new().await;
     let app = task.start().await;
