@@ -68,6 +68,8 @@ impl App {
         };
         let served = Arc::new(Served {
             tenants: Arc::new(registry(&config.tenants, &stores)?),
+            // Before the cache of thumbnails, which would keep others out.
+            leases: near::leases(&config, &secrets, &tasks, &metrics),
             thumbnails: near::thumbnails(&config, &tasks, &metrics),
             secrets,
             places: Arc::new(Semaphore::new(limits.max_requests)),

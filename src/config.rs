@@ -6,6 +6,7 @@
 
 mod memory;
 mod reader;
+pub mod redmica;
 mod rendering;
 mod settings;
 #[cfg(test)]
@@ -13,10 +14,11 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use self::reader::Reader;
+use self::redmica::S3Yml;
 pub use self::settings::{SETTINGS, Setting};
 use crate::http::pace::PaceLimit;
 use crate::http::server::ServeOptions;
@@ -93,6 +95,8 @@ pub struct CacheConfig {
     pub disk_bytes: u64,
     /// Most in memory, in bytes.
     pub memory_bytes: usize,
+    /// Most on disk for leased files, in bytes.
+    pub lease_bytes: u64,
 }
 
 /// Where tenants come from.
@@ -169,29 +173,83 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// The values of all settings, before they are understood.
-#[derive(Clone, Debug, Default)]
-pub struct Values(HashMap<&'static str, String>);
+#[derive(Clone, Debug)]
+pub struct Values {
+    set: HashMap<&'static str, String>,
+    /// What `redmica_s3`'s file adds to them, and what is wrong with it.
+    file: Result<S3Yml, Vec<String>>,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self::with_file(HashMap::new(), &|_| None)
+    }
+}
 
 impl Values {
     /// Takes the environment, and `given` (from flags) in place of it.
     #[must_use]
     pub fn from_environment(given: impl Fn(&'static str) -> Option<String>) -> Self {
         let value = |name| given(name).or_else(|| from_environment(name));
-        let values = SETTINGS
+        let set = SETTINGS
             .iter()
             .filter_map(|s| Some((s.name, value(s.name)?)));
-        Self(values.collect())
+        Self::with_file(set.collect(), &|name| std::env::var(name).ok())
     }
 
     /// Takes only what is `given`: for tests.
     #[must_use]
     pub fn from_pairs(given: &[(&'static str, &str)]) -> Self {
-        Self(
-            given
-                .iter()
-                .map(|(name, value)| (*name, (*value).to_owned()))
-                .collect(),
-        )
+        let set = given.iter();
+        let set: HashMap<_, _> = set
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        Self::with_file(set.clone(), &|name| set.get(name).cloned())
+    }
+
+    /// What is `set`, and what `redmica_s3`'s file has besides, where there is
+    /// one. It has its own values from `env`.
+    fn with_file(
+        mut set: HashMap<&'static str, String>,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        let Some(path) = set.get("KURA_REDMICA_S3") else {
+            let file = Ok(S3Yml::default());
+            return Self { set, file };
+        };
+        let section = set.get("RAILS_ENV").map_or("production", String::as_str);
+        let mut file = redmica::read(Path::new(path), section, env);
+        if let Ok(file) = &mut file {
+            file.settings.retain(|(name, _)| !set.contains_key(name));
+            set.extend(file.settings.iter().cloned());
+            let has = |name| env(name).is_some_and(|value| !value.is_empty());
+            if has("AWS_ACCESS_KEY_ID") || has("AWS_PROFILE") {
+                file.static_key = None;
+            }
+        }
+        Self { set, file }
+    }
+
+    /// What was taken from `redmica_s3`'s file, without secrets.
+    #[must_use]
+    pub fn taken(&self) -> Vec<String> {
+        let Ok(file) = &self.file else {
+            return Vec::new();
+        };
+        let settings = file.settings.iter();
+        let mut taken: Vec<_> = settings
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if file.static_key.is_some() {
+            taken.push("a static key for S3".to_owned());
+        }
+        taken
+    }
+
+    /// What of it was left out, and why.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        self.file.as_ref().map_or(&[], |file| &file.warnings)
     }
 
     /// How to log; whatever is wrong with that is told by [`Values::config`].

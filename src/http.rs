@@ -13,14 +13,17 @@ pub mod extract;
 pub mod files;
 pub mod health;
 pub mod imports;
+pub mod leases;
 pub mod middleware;
 pub mod openapi;
 pub mod pace;
+mod page;
 pub mod range;
 pub mod read;
 mod record;
 pub mod server;
 pub mod thumbnails;
+pub mod tickets;
 mod unread;
 pub mod zip;
 
@@ -40,6 +43,8 @@ use self::body::Receiving;
 use self::error::ApiError;
 use self::health::Readiness;
 use crate::budget::{Budget, Share};
+use crate::key::FileKey;
+use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::storage::scoped::TenantStore;
 use crate::tenant::{Registry, Secrets, Tenant};
@@ -69,6 +74,8 @@ pub struct Served {
     pub places: Arc<Semaphore>,
     /// All tenants' thumbnails.
     pub thumbnails: Arc<Thumbnails>,
+    /// All tenants' leases, where there is a directory for them.
+    pub leases: Option<Arc<Leases>>,
     /// How request bodies are received.
     pub receiving: Receiving,
     /// Whether requests are wanted.
@@ -77,6 +84,16 @@ pub struct Served {
     pub metrics: Metrics,
     /// The memory for buffers.
     pub budget: Arc<Budget>,
+}
+
+impl Served {
+    /// A file has been written to or removed, or may have been: what is kept
+    /// of it is not leased anew.
+    async fn forget(&self, tenant: &ServedTenant, key: &FileKey) {
+        if let Some(leases) = &self.leases {
+            leases.forget(&tenant.settings.id, key).await;
+        }
+    }
 }
 
 /// The whole API.
@@ -99,6 +116,7 @@ pub fn router(served: Arc<Served>) -> Router {
                 .delete(imports::delete),
         )
         .route("/v1/archives", post(archives::create))
+        .route("/v1/leases", post(leases::create))
         .route("/v1/thumbnails", delete(thumbnails::clear))
         .route(
             "/v1/thumbnails/{name}",
@@ -108,8 +126,15 @@ pub fn router(served: Arc<Served>) -> Router {
         )
         .layer(DefaultBodyLimit::disable())
         .route_layer(from_fn_with_state(Arc::clone(&served), middleware::admit));
+    let ticketed = Router::new()
+        .route(
+            "/kura/t/{ticket}/{filename}",
+            get(tickets::read).head(tickets::head),
+        )
+        .route_layer(from_fn_with_state(Arc::clone(&served), tickets::admit));
     Router::new()
         .merge(v1)
+        .merge(ticketed)
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))

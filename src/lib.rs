@@ -13,6 +13,7 @@ pub mod storage;
 
 pub mod cache;
 
+pub mod leases;
 pub mod thumbnails;
 
 pub mod http;

@@ -5,14 +5,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::UNIX_EPOCH;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kura::app::App;
 use kura::config::{ConfigErrors, SETTINGS, StoreConfig, Values};
+use kura::key::FileKey;
 use kura::ops::{healthcheck, secret};
 use kura::render::worker::{self, Setup};
 use kura::telemetry;
-use kura::tenant::TenantId;
+use kura::tenant::{TenantId, Ticket};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     let result = match name {
         "serve" => serve(matches),
         "token" => token(matches),
+        "ticket" => ticket(matches),
         "healthcheck" => health(matches),
         _ => openapi(),
     };
@@ -61,6 +65,7 @@ fn command() -> Command {
         .long("check")
         .action(ArgAction::SetTrue)
         .help("Only say whether the configuration can be used");
+    let of_secrets = |name: &str| matches!(name, "KURA_SECRET" | "KURA_STORE");
     Command::new("kura")
         .version(env!("CARGO_PKG_VERSION"))
         .about("S3 attachment storage sidecar for Redmine")
@@ -75,10 +80,15 @@ fn command() -> Command {
         .subcommand(
             Command::new("token")
                 .about("Prints a tenant's token")
+                .arg(tenant.clone())
+                .args(settings(of_secrets)),
+        )
+        .subcommand(
+            Command::new("ticket")
+                .about("Prints a path by which one file can be downloaded for a while")
                 .arg(tenant)
-                .args(settings(|name| {
-                    matches!(name, "KURA_SECRET" | "KURA_STORE")
-                })),
+                .args(ticket_arguments())
+                .args(settings(of_secrets)),
         )
         .subcommand(
             Command::new("healthcheck")
@@ -87,6 +97,23 @@ fn command() -> Command {
         )
         .subcommand(Command::new("openapi").about("Prints the API's OpenAPI description"))
         .subcommand(worker_command())
+}
+
+fn ticket_arguments() -> [Arg; 4] {
+    let key = Arg::new("key").required(true).value_name("KEY");
+    let name = Arg::new("filename").long("filename").value_name("NAME");
+    let seconds = Arg::new("seconds").long("seconds").default_value("300");
+    let attachment = Arg::new("attachment").long("attachment");
+    [
+        key.help("The file's key"),
+        name.help("The file name for the browser [default: that of the key]"),
+        seconds
+            .value_parser(value_parser!(u64).range(1..=86400))
+            .help("How long it is good, in seconds"),
+        attachment
+            .action(ArgAction::SetTrue)
+            .help("To be saved, not shown"),
+    ]
 }
 
 /// What `kura serve` starts to make thumbnails; not for anybody's hands.
@@ -123,10 +150,19 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
     let values = values(matches);
     let config = values.config()?;
     if matches.get_flag("check") {
+        for taken in values.taken() {
+            println!("from KURA_REDMICA_S3: {taken}");
+        }
+        for warning in values.warnings() {
+            println!("from KURA_REDMICA_S3: {warning}");
+        }
         println!("the configuration can be used");
         return Ok(());
     }
     telemetry::init(&values.log());
+    for warning in values.warnings() {
+        tracing::warn!(warning, "a part of KURA_REDMICA_S3 is not used");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -159,18 +195,44 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
 }
 
 fn token(matches: &ArgMatches) -> anyhow::Result<()> {
+    println!("{}", token_of(&tenant(matches)?, matches)?);
+    Ok(())
+}
+
+fn ticket(matches: &ArgMatches) -> anyhow::Result<()> {
+    let key = FileKey::parse(argument(matches, "key").unwrap_or_default())?;
+    let file_name = argument(matches, "filename").unwrap_or(key.name());
+    let seconds: u64 = matches.get_one("seconds").copied().unwrap_or_default();
+    let attachment = matches.get_flag("attachment");
+    let ticket = Ticket {
+        tenant: tenant(matches)?,
+        key: key.to_string(),
+        disposition: if attachment { "attachment" } else { "inline" }.into(),
+        content_type: None,
+        expires_at: UNIX_EPOCH.elapsed()?.as_secs() + seconds,
+    };
+    let ticket = ticket.sign(&token_of(&ticket.tenant, matches)?, file_name);
+    let file_name = utf8_percent_encode(file_name, NON_ALPHANUMERIC);
+    println!("/kura/t/{ticket}/{file_name}");
+    Ok(())
+}
+
+fn argument<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a str> {
+    matches.get_one::<String>(name).map(String::as_str)
+}
+
+fn tenant(matches: &ArgMatches) -> anyhow::Result<TenantId> {
+    Ok(argument(matches, "tenant").unwrap_or_default().parse()?)
+}
+
+fn token_of(tenant: &TenantId, matches: &ArgMatches) -> anyhow::Result<String> {
     let values = values(matches);
-    let id: TenantId = matches
-        .get_one::<String>("tenant")
-        .map_or("", String::as_str)
-        .parse()?;
     let secrets = match (values.secrets()?, values.store()?) {
         (Some(secrets), _) => secrets,
         (None, StoreConfig::Directory(root)) => secret::read(&root)?,
         (None, StoreConfig::S3(_)) => anyhow::bail!("KURA_SECRET is not set"),
     };
-    println!("{}", secrets.token(&id));
-    Ok(())
+    Ok(secrets.token(tenant))
 }
 
 fn health(matches: &ArgMatches) -> anyhow::Result<()> {

@@ -60,6 +60,14 @@ pub struct ThumbnailLabels {
     pub from: &'static str,
 }
 
+/// Where a leased file came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LeaseLabels {
+    /// `kept`, `fetched`, `joined` (it was being looked for already) or
+    /// `failed`.
+    pub from: &'static str,
+}
+
 /// What became of a thumbnail that was to be made of an upload.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EagerLabels {
@@ -67,10 +75,10 @@ pub struct EagerLabels {
     pub outcome: &'static str,
 }
 
-/// A cache of thumbnails.
+/// A cache.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CacheLabels {
-    /// `memory` or `disk`.
+    /// Of thumbnails `memory` or `disk`; `leases` of leased files.
     pub cache: &'static str,
 }
 
@@ -79,9 +87,9 @@ pub struct CacheLabels {
 pub struct CacheMetrics {
     /// Bytes in it.
     pub bytes: Gauge<u64, AtomicU64>,
-    /// Thumbnails in it.
+    /// Thumbnails or files in it.
     pub entries: Gauge<u64, AtomicU64>,
-    /// Thumbnails removed to make room.
+    /// Those removed to make room.
     pub evictions: Counter,
 }
 
@@ -133,6 +141,8 @@ pub struct Metrics {
     pub expired_imports: Counter,
     /// Answers about thumbnails.
     pub thumbnails: Family<ThumbnailLabels, Counter>,
+    /// Answers about leases.
+    pub leases: Family<LeaseLabels, Counter>,
     /// Thumbnails that were made and could not be stored.
     pub unstored_thumbnails: Counter,
     /// Thumbnails made of uploads, before anybody asked for them.
@@ -176,6 +186,7 @@ impl Default for Metrics {
             broken_tenants: Gauge::default(),
             expired_imports: Counter::default(),
             thumbnails: Family::default(),
+            leases: Family::default(),
             unstored_thumbnails: Counter::default(),
             eager_thumbnails: Family::default(),
             corrupt_cached: Counter::default(),
@@ -214,11 +225,12 @@ impl Metrics {
         all.register("tenants_broken", "Tenant files that cannot be used as they are", self.broken_tenants.clone());
         all.register("imports_expired", "Imports removed because they had expired", self.expired_imports.clone());
         all.register("thumbnails", "Answers about thumbnails, by where they came from", self.thumbnails.clone());
+        all.register("leases", "Answers about leases, by where the file came from", self.leases.clone());
         all.register("thumbnails_unstored", "Thumbnails that were made and could not be stored", self.unstored_thumbnails.clone());
         all.register("thumbnails_eager", "Thumbnails to be made of uploads, by what became of them", self.eager_thumbnails.clone());
-        all.register_with_unit("cache", "Bytes in a cache of thumbnails", bytes(), self.cache_bytes.clone());
-        all.register("cache_entries", "Thumbnails in a cache", self.cache_entries.clone());
-        all.register("cache_evictions", "Thumbnails removed from a cache to make room", self.cache_evictions.clone());
+        all.register_with_unit("cache", "Bytes in a cache of thumbnails or leased files", bytes(), self.cache_bytes.clone());
+        all.register("cache_entries", "Thumbnails or files in a cache", self.cache_entries.clone());
+        all.register("cache_evictions", "Thumbnails or files removed from a cache to make room", self.cache_evictions.clone());
         all.register("cache_corrupt", "Damaged files found in the cache on disk", self.corrupt_cached.clone());
         all.register("renders", "Thumbnails that were to be made, by what came of it", self.renders.clone());
         all.register_with_unit("render_duration", "Time that a worker had a thumbnail, the wait for its source included", Unit::Seconds, self.render_seconds.clone());

@@ -1,22 +1,26 @@
 //! Tenants: who may ask, and which folders of which bucket are theirs.
 //!
-//! A [`token`] names a tenant, the [`registry`] knows the [`TenantSettings`]
-//! that the operator's files give it. Of no two tenants in force does one own
-//! a folder that contains, or lies in, the folder of the other.
+//! A [`token`] names a tenant, a [`ticket`] made with it one of its files. The
+//! [`registry`] knows the [`TenantSettings`] that the operator's files give it.
+//! Of no two tenants in force does one own a folder that contains, or lies in,
+//! the folder of the other.
 
 mod claims;
 mod files;
 pub mod registry;
 pub mod settings;
 pub mod source;
+pub mod ticket;
 pub mod token;
 
 pub use self::registry::{Registry, Tenant};
+pub use self::ticket::Ticket;
 pub use self::token::Secrets;
 
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::key::Layout;
@@ -30,7 +34,8 @@ const MAX_ID_BYTES: usize = 64;
 /// 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit, so that
 /// it is safe in a file name, a token and a log line. Ids that differ only in
 /// case are different tenants.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct TenantId(String);
 
 /// The text is not a tenant's id.
@@ -57,6 +62,14 @@ impl FromStr for TenantId {
             && text.starts_with(|c: char| c.is_ascii_alphanumeric())
             && text.bytes().all(allowed);
         valid.then(|| Self(text.to_owned())).ok_or(InvalidTenantId)
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = InvalidTenantId;
+
+    fn try_from(text: String) -> Result<Self, InvalidTenantId> {
+        text.parse()
     }
 }
 

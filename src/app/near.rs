@@ -1,5 +1,5 @@
-//! Opens what is kept close at hand: the caches of thumbnails, and the workers
-//! that make them.
+//! Opens what is kept close at hand: leased files, the caches of thumbnails,
+//! and the workers that make them.
 
 use std::io;
 use std::sync::Arc;
@@ -8,9 +8,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
-use crate::config::{CacheConfig, Config};
+use crate::config::{CacheConfig, Config, TenantsConfig};
+use crate::leases::{LeaseLimits, Leases};
 use crate::metrics::Metrics;
 use crate::render::pool::Pool;
+use crate::tenant::Secrets;
 use crate::thumbnails::{Places, ThumbnailOptions, Thumbnails};
 
 pub(super) fn thumbnails(
@@ -29,6 +31,39 @@ pub(super) fn thumbnails(
         eager_sides: config.eager_thumbnails.clone(),
     };
     Thumbnails::new(places, options, tasks.clone(), metrics.clone())
+}
+
+/// The leases, if there are to be any and their directory can be had.
+pub(super) fn leases(
+    config: &Config,
+    secrets: &Secrets,
+    tasks: &TaskTracker,
+    metrics: &Metrics,
+) -> Option<Arc<Leases>> {
+    let directory = config.cache.directory.as_deref()?;
+    let all_bytes = config.cache.lease_bytes;
+    if all_bytes == 0 {
+        return None;
+    }
+    let limits = LeaseLimits {
+        all_bytes,
+        // One tenant of many must not keep the others out.
+        tenant_bytes: match config.tenants {
+            TenantsConfig::Single(_) => all_bytes,
+            _ => all_bytes.div_ceil(2),
+        },
+    };
+    let (secrets, tasks) = (secrets.clone(), tasks.clone());
+    let opened = Leases::open(directory, limits, secrets, tasks, metrics);
+    opened
+        .inspect_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::WouldBlock => "another process has the directory".to_owned(),
+                _ => error.to_string(),
+            };
+            tracing::warn!(directory = %directory.display(), why, "no files are leased");
+        })
+        .ok()
 }
 
 /// The cache on disk, if there is to be one and it can be had. What is in it

@@ -44,18 +44,21 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn error(&mut self, name: &str, error: impl fmt::Display) {
-        self.errors.push(format!("{name}: {error}"));
+        let file = self.values.file.as_ref();
+        let from = file.is_ok_and(|file| file.settings.iter().any(|(set, _)| *set == name));
+        let from = if from { " (from KURA_REDMICA_S3)" } else { "" };
+        self.errors.push(format!("{name}{from}: {error}"));
     }
 
     pub(super) fn text(&self, name: &'static str) -> String {
         let default = SETTINGS.iter().find(|setting| setting.name == name);
         debug_assert!(default.is_some(), "{name} is not listed");
-        let set = self.values.0.get(name).cloned();
+        let set = self.values.set.get(name).cloned();
         set.unwrap_or_else(|| default.map_or("", |setting| setting.default).to_owned())
     }
 
     fn is_set(&self, name: &'static str) -> bool {
-        self.values.0.contains_key(name)
+        self.values.set.contains_key(name)
     }
 
     /// How to log.
@@ -131,6 +134,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn config(&mut self) -> Option<Config> {
+        for error in self.values.file.as_ref().err().into_iter().flatten() {
+            self.error("KURA_REDMICA_S3", error);
+        }
         let store = self.store();
         let secrets = self.secrets();
         if secrets.is_none() && matches!(store, StoreConfig::S3(_)) && !self.is_set("KURA_SECRET") {
@@ -198,11 +204,12 @@ impl<'a> Reader<'a> {
         let path_style = self
             .switch("KURA_S3_PATH_STYLE")
             .unwrap_or(endpoint.is_some());
+        let file = self.values.file.as_ref();
         S3Config {
             connect: ConnectOptions {
                 region: self.optional("AWS_REGION"),
                 path_style,
-                static_key: None,
+                static_key: file.ok().and_then(|file| file.static_key.clone()),
                 ca_bundle: self.optional("AWS_CA_BUNDLE").map(PathBuf::from),
                 connect_timeout: self.seconds("KURA_S3_CONNECT_TIMEOUT_SECONDS"),
                 read_timeout: self.seconds("KURA_S3_READ_TIMEOUT_SECONDS"),

@@ -21,6 +21,7 @@ impl Reader<'_> {
             },
             disk_bytes: self.number("KURA_CACHE_BYTES", 1..=u64::MAX),
             memory_bytes: self.number("KURA_CACHE_MEMORY_BYTES", 0..=usize::MAX),
+            lease_bytes: self.number("KURA_LEASE_BYTES", 0..=u64::MAX),
         }
     }
 

@@ -1,17 +1,23 @@
 //! The one place that turns an error into a status: `application/problem+json`
 //! (RFC 9457) with a stable `code` and the request's id, and without internals.
 
-use axum::http::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{StatusCode, header::CONNECTION};
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::range;
 use crate::key::KeyError;
+use crate::leases::LeaseError;
 use crate::render::Refusal;
 use crate::storage::scoped::TenantStoreError;
 use crate::storage::{PayloadError, StoreError};
+use crate::tenant::ticket::TicketError;
 use crate::thumbnails::ThumbnailError;
 
 /// When a caller turned away may try again, in seconds.
@@ -177,6 +183,16 @@ impl From<KeyError> for ApiError {
     }
 }
 
+impl From<TicketError> for ApiError {
+    fn from(error: TicketError) -> Self {
+        let code = match error {
+            TicketError::Invalid => "ticket_invalid",
+            TicketError::Expired => "ticket_expired",
+        };
+        Self::new(StatusCode::FORBIDDEN, code, error.to_string())
+    }
+}
+
 impl From<TenantStoreError> for ApiError {
     fn from(error: TenantStoreError) -> Self {
         match error {
@@ -207,6 +223,22 @@ impl From<ThumbnailError> for ApiError {
             ThumbnailError::Store(error) => return error.into(),
         };
         Self::new(status, code, detail)
+    }
+}
+
+impl From<LeaseError> for ApiError {
+    fn from(error: LeaseError) -> Self {
+        use StatusCode as S;
+        let (status, code) = match &error {
+            LeaseError::Off => (S::CONFLICT, "leases_off"),
+            LeaseError::NoRoom => (S::SERVICE_UNAVAILABLE, "lease_space"),
+            LeaseError::TooLarge => (S::PAYLOAD_TOO_LARGE, "too_large"),
+            LeaseError::Mismatch => (S::CONFLICT, "source_mismatch"),
+            LeaseError::Busy => (S::SERVICE_UNAVAILABLE, "busy"),
+            LeaseError::Disk(internal) => return Self::internal(internal),
+            LeaseError::Store(error) => return error.clone().into(),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 
@@ -303,11 +335,8 @@ impl Problem {
     /// Writes the problem into a response, whose other headers are kept.
     #[must_use]
     pub fn write(&self, response: Response, request_id: &str) -> Response {
-        let (mut head, _) = response.into_parts();
-        head.headers.remove(axum::http::header::CONTENT_LENGTH);
         let json_type = HeaderValue::from_static("application/problem+json");
-        head.headers.insert(CONTENT_TYPE, json_type);
-        Response::from_parts(head, self.to_json(request_id).into())
+        with_body(response, json_type, self.to_json(request_id))
     }
 
     fn to_json(&self, request_id: &str) -> Vec<u8> {
@@ -321,4 +350,16 @@ impl Problem {
         };
         serde_json::to_vec(&body).unwrap_or_default()
     }
+}
+
+/// The response with another body, and what is said of that.
+pub(super) fn with_body(
+    response: Response,
+    media_type: HeaderValue,
+    body: impl Into<Body>,
+) -> Response {
+    let (mut head, _) = response.into_parts();
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers.insert(CONTENT_TYPE, media_type);
+    Response::from_parts(head, body.into())
 }

@@ -119,7 +119,11 @@ async fn store(
     let content_type = headers.content_type.clone();
     let TenantService { store, share, .. } = &tenant.inner;
     let (payload, watched) = served.thumbnails.watch(share, payload);
-    let stored = store.put_file(key, mode, headers, payload).await?;
+    let stored = store.put_file(key, mode, headers, payload).await;
+    if mode == PutMode::Overwrite {
+        served.forget(tenant, key).await;
+    }
+    let stored = stored?;
     let created = Created::new(&stored, content_type);
     let thumbnails = &served.thumbnails;
     thumbnails.uploaded(&tenant.settings.id, store, stored, &watched);
@@ -247,12 +251,16 @@ pub(super) async fn head(
     security(("token" = [])),
 )]
 pub(super) async fn delete(
+    State(served): State<Arc<Served>>,
     Caller(tenant): Caller,
     InPath(key): InPath<FileKey>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     refuse_conditions(&headers, &[IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE])?;
-    tenant.inner.store.delete(&ObjectKey::File(key)).await?;
+    let object = ObjectKey::File(key.clone());
+    let deleted = tenant.inner.store.delete(&object).await;
+    served.forget(&tenant, &key).await;
+    deleted?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -384,10 +392,14 @@ pub struct Move {
     security(("token" = [])),
 )]
 pub(super) async fn rename(
+    State(served): State<Arc<Served>>,
     Caller(tenant): Caller,
     InJson { value: request, .. }: InJson<Move>,
 ) -> Result<StatusCode, ApiError> {
     let (from, to) = (FileKey::parse(&request.from)?, FileKey::parse(&request.to)?);
-    tenant.inner.store.rename(&from, &to).await?;
+    let moved = tenant.inner.store.rename(&from, &to).await;
+    served.forget(&tenant, &from).await;
+    served.forget(&tenant, &to).await;
+    moved?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -47,17 +47,22 @@ pub async fn observe(State(served): State<Arc<Served>>, request: Request, next: 
 }
 
 /// Lets a tenant's request in, if its token is right and there is room.
-pub async fn admit(
-    State(served): State<Arc<Served>>,
+pub async fn admit(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
+    match authenticate(&served, request.headers()) {
+        Ok(tenant) => let_in(&served, tenant, request, next).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Lets a tenant's request in, if there is room.
+pub(super) async fn let_in(
+    served: &Served,
+    tenant: Arc<ServedTenant>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let tenant = match authenticate(&served, request.headers()) {
-        Ok(tenant) => tenant,
-        Err(error) => return error.into_response(),
-    };
     let id = tenant.settings.id.clone();
-    let places = match take_places(&served, &tenant) {
+    let places = match take_places(served, &tenant) {
         Ok(places) => places,
         Err(error) => return with_tenant(error.into_response(), id),
     };
@@ -85,14 +90,26 @@ fn authenticate(served: &Served, headers: &HeaderMap) -> Result<Arc<ServedTenant
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
     let id = token.and_then(|token| served.secrets.verify(token));
-    let id = id.ok_or_else(ApiError::unauthorized)?;
+    active_tenant(
+        served,
+        &id.ok_or_else(ApiError::unauthorized)?,
+        ApiError::unauthorized,
+    )
+}
+
+/// The tenant, if it is served now.
+pub(super) fn active_tenant(
+    served: &Served,
+    id: &TenantId,
+    unknown: fn() -> ApiError,
+) -> Result<Arc<ServedTenant>, ApiError> {
     if served.readiness.is_draining() {
         return Err(PayloadError::ShuttingDown.into());
     }
     if !served.tenants.is_loaded() {
         return Err(ApiError::not_ready("the tenants are not loaded yet"));
     }
-    let tenant = served.tenants.get(&id).ok_or_else(ApiError::unauthorized)?;
+    let tenant = served.tenants.get(id).ok_or_else(unknown)?;
     match tenant.settings.state {
         TenantState::Active => Ok(tenant),
         TenantState::Suspended => Err(ApiError::suspended()),

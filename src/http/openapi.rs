@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{archives, files, health, imports, thumbnails};
+use super::{archives, files, health, imports, leases, thumbnails, tickets};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,7 +16,9 @@ use super::{archives, files, health, imports, thumbnails};
         files::create, files::put, files::read, files::head, files::delete, files::list, files::rename,
         imports::put, imports::read, imports::head, imports::delete,
         archives::create,
+        leases::create,
         thumbnails::read, thumbnails::head, thumbnails::delete, thumbnails::clear,
+        tickets::read, tickets::head,
         health::alive, health::ready, health::metrics,
     ),
     modifiers(&BearerToken),

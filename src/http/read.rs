@@ -22,16 +22,16 @@ use crate::storage::{GetOptions, StoreError};
 pub struct PresentationQuery {
     /// `inline` or `attachment`; `inline` when not given.
     #[param(pattern = "^(inline|attachment)$")]
-    disposition: Option<String>,
+    pub(super) disposition: Option<String>,
     /// The file name for the browser.
-    filename: Option<String>,
+    pub(super) filename: Option<String>,
     /// The media type.
     #[serde(rename = "type")]
     #[param(
         rename = "type",
         pattern = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$"
     )]
-    content_type: Option<String>,
+    pub(super) content_type: Option<String>,
 }
 
 impl TryFrom<PresentationQuery> for Presentation {

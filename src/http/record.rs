@@ -20,6 +20,7 @@ use tracing::Span;
 use super::error::Problem;
 use super::middleware::X_REQUEST_ID;
 use super::pace::{Pace, TooSlow};
+use super::page::{self, Language};
 use crate::metrics::{Metrics, RequestLabels, RouteLabels};
 use crate::storage::names::nonce;
 use crate::tenant::TenantId;
@@ -99,6 +100,7 @@ impl Record {
         if !status.is_client_error() && !status.is_server_error() {
             return response;
         }
+        let person = response.extensions_mut().remove::<Language>();
         let problem = if let Some(problem) = response.extensions_mut().remove::<Problem>() {
             problem
         } else {
@@ -110,7 +112,10 @@ impl Record {
         };
         self.code = Some(problem.code);
         self.internal.clone_from(&problem.internal);
-        problem.write(response, &self.request_id)
+        match person {
+            Some(language) => page::write(&problem, language, response, &self.request_id),
+            None => problem.write(response, &self.request_id),
+        }
     }
 
     /// Ends with the last byte of the answer, or when it is given up.

@@ -4,7 +4,10 @@
 //! not know is skipped, `db` and its password above all. An error names the
 //! key and the place, never a value.
 
+mod section;
 mod yaml;
+
+pub use self::section::{SectionText, section};
 
 use std::fmt;
 

@@ -73,8 +73,27 @@ impl Secrets {
     /// The tenant's token: its id, a dot, and the MAC of the id in base64url.
     #[must_use]
     pub fn token(&self, id: &TenantId) -> String {
-        let mac = mac(&self.current, id).finalize().into_bytes();
-        format!("{id}.{}", URL_SAFE_NO_PAD.encode(mac))
+        token(&self.current, id)
+    }
+
+    /// All tokens of the tenant that are accepted.
+    pub(super) fn tokens(&self, id: &TenantId) -> impl Iterator<Item = String> {
+        let secrets = [Some(&self.current), self.previous.as_ref()];
+        secrets
+            .into_iter()
+            .flatten()
+            .map(|secret| token(secret, id))
+    }
+
+    /// A number that is always the same for a tenant, while the current secret
+    /// is, and that nobody else can guess.
+    #[must_use]
+    pub fn unguessable(&self, purpose: &str, id: &TenantId) -> u128 {
+        let mac = self.current.clone().chain_update(purpose);
+        let mac = mac.chain_update(b"\0").chain_update(id.as_str());
+        let bytes = mac.finalize().into_bytes();
+        let half = bytes.iter().take(16);
+        half.fold(0, |sum, byte| sum << 8 | u128::from(*byte))
     }
 
     /// The tenant that the token names, if one of the secrets made it.
@@ -105,6 +124,11 @@ fn keyed(secret: &str) -> Result<HmacSha256, SecretsError> {
         .filter(|secret| secret.len() >= MIN_SECRET_BYTES)
         .and_then(|secret| HmacSha256::new_from_slice(secret.as_bytes()).ok())
         .ok_or(SecretsError::TooShort)
+}
+
+fn token(secret: &HmacSha256, id: &TenantId) -> String {
+    let mac = mac(secret, id).finalize().into_bytes();
+    format!("{id}.{}", URL_SAFE_NO_PAD.encode(mac))
 }
 
 fn mac(secret: &HmacSha256, id: &TenantId) -> HmacSha256 {

@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["budget", "metrics"],
     &["render", "storage"],
     &["cache"],
-    &["thumbnails"],
+    &["leases", "thumbnails"],
     &["http"],
     &["config", "telemetry"],
     &["ops"],

@@ -53,7 +53,7 @@ async fn check_by_schemathesis(app: &TestApp) {
     let output = run.await.unwrap();
     let report = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{report}");
-    assert!(report.contains("Tested: 19"), "{report}");
+    assert!(report.contains("Tested: 22"), "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

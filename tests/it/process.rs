@@ -205,6 +205,33 @@ fn every_configuration_error_is_told_at_once_with_exit_code_2() {
     assert_eq!(run(&["serve", "--check"], &[]).status.code(), Some(0));
 }
 
+#[test]
+fn check_tells_what_the_file_of_redmica_s3_says_and_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s3.yml");
+    let file = "staging:\n  access_key_id: id\n  secret_access_key: <%= ENV['KEY'] %>\n  bucket: stage\n  \
+                ssl_verify_peer: false\n";
+    std::fs::write(&path, file).unwrap();
+    let settings = [
+        ("KURA_REDMICA_S3", path.to_str().unwrap()),
+        ("RAILS_ENV", "staging"),
+        ("KEY", "hidden"),
+        ("KURA_SECRET", "0123456789abcdef"),
+    ];
+    let output = run(&["serve", "--check"], &settings);
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8(output.stdout).unwrap();
+    for word in [
+        "S3_BUCKET_NAME=stage",
+        "KURA_STORE=s3",
+        "static key",
+        "always verified",
+    ] {
+        assert!(told.contains(word), "{word} is missing in {told}");
+    }
+    assert!(!told.contains("hidden"));
+}
+
 #[tokio::test]
 async fn token_command_prints_the_token_that_the_server_accepts() {
     let root = tempfile::tempdir().unwrap();

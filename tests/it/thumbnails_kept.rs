@@ -59,7 +59,7 @@ impl Task {
             }
         }
         let mut files = Vec::new();
-        collect(self.disk.path(), &mut files);
+        collect(&self.disk.path().join("thumbnails"), &mut files);
         files
     }
 

@@ -125,7 +125,7 @@ impl Meaning {
 
 /// Far more than a settings file needs, and little enough that the worst file
 /// is refused within milliseconds.
-fn options() -> Options {
+pub(super) fn options() -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_depth: 32,
@@ -149,7 +149,7 @@ fn options() -> Options {
 }
 
 /// Only the kind of the parser's error is taken: its text may quote the file.
-fn problem_of(error: &serde_saphyr::Error) -> Problem {
+pub(super) fn problem_of(error: &serde_saphyr::Error) -> Problem {
     use serde_saphyr::Error as Yaml;
     match error {
         Yaml::AliasError { error, .. } | Yaml::WithSnippet { error, .. } => problem_of(error),
