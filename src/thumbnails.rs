@@ -179,12 +179,11 @@ impl Thumbnails {
             self.from_memory.inc();
             return Ok(bytes);
         }
-        let wish = Wish { key, source };
-        if let Some(refusal) = self.failures.get(&wish) {
+        if let Some(refusal) = self.failures.get(&key) {
             self.count("refused");
             return Err(refusal.into());
         }
-        let waiter = match self.flights.join(wish)? {
+        let waiter = match self.flights.join(Wish { key, source })? {
             Join::First(leader) => {
                 let waiter = leader.waiter();
                 let (service, store) = (Arc::clone(self), store.clone());
@@ -230,9 +229,12 @@ impl Thumbnails {
         // First, so that nothing is read while it is waited for.
         let seat = self.places.pool.seat(Urgency::Interactive).await?;
         let mut source = Source::open(store, source, thumbnail.original()).await?;
-        let rendered = seat.render(order(thumbnail), &mut source).await?;
-        source.verify().await?;
-        Ok(exactly(rendered.bytes))
+        let rendered = seat.render(order(thumbnail), &mut source).await;
+        // A refusal, too, is said of the file in the name.
+        if let Ok(_) | Err(RenderError::Refused(_)) = rendered {
+            source.verify().await?;
+        }
+        Ok(exactly(rendered?.bytes))
     }
 
     /// Hands out what was found, and keeps it where it is not yet.
@@ -250,7 +252,7 @@ impl Thumbnails {
             Err(error) => {
                 self.count("failed");
                 if let (ThumbnailError::Refused(refusal), true) = (&error, keeping.is_wanted()) {
-                    self.failures.remember(wish, *refusal);
+                    self.failures.remember(&wish.key, *refusal);
                 }
                 return leader.publish(Err(error));
             }
