@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ApiError, ProblemBody};
 use super::extract::{Caller, InJson, InPath, InQuery, Upload};
 use super::read::{self, PresentationQuery};
-use super::{Served, ServedTenant, TenantService};
+use super::{Served, ServedTenant};
 use crate::key::{FileKey, ObjectKey};
 use crate::storage::scoped::{FileEntry, Listing, StoredFile, UploadHeaders};
 use crate::storage::{Payload, PutMode};
@@ -117,8 +117,8 @@ async fn store(
     payload: Payload,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
     let content_type = headers.content_type.clone();
-    let TenantService { store, share, .. } = &tenant.inner;
-    let (payload, watched) = served.thumbnails.watch(share, payload);
+    let store = &tenant.inner.store;
+    let (payload, watched) = served.thumbnails.watch(payload);
     let stored = store.put_file(key, mode, headers, payload).await;
     if mode == PutMode::Overwrite {
         served.forget(tenant, key).await;

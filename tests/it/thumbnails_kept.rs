@@ -400,6 +400,23 @@ async fn thumbnails_are_made_of_an_upload_without_reading_it_again() {
 }
 
 #[tokio::test]
+async fn no_buffer_is_held_while_thumbnails_of_an_upload_are_stored() {
+    let settings = [("KURA_EAGER_THUMBNAILS", "100,200,300,400")];
+    let bench = Bench::with(&settings).await;
+    bench.server.fail(FaultRule {
+        key_contains: Some("/tmp/thumbnails/".into()),
+        times: usize::MAX,
+        ..FaultRule::once("PutObject", Fault::StallRequest)
+    });
+    let large = Bytes::from([&picture(1)[..], &vec![0; 4 << 20]].concat());
+    bench.store("261122194501_a", &large).await;
+    until(|| eager(&bench.app, "made") == 4, "all are made").await;
+    bench.until_count("PutObject", 5).await;
+    let budget = &bench.app.served.budget;
+    assert!(budget.used_bytes() < 1 << 20, "{}", budget.used_bytes());
+}
+
+#[tokio::test]
 async fn upload_does_not_fail_for_its_thumbnails() {
     let settings = [("KURA_EAGER_THUMBNAILS", "100")];
     let bench = Bench::with(&settings).await;
