@@ -10,6 +10,7 @@ pub mod eager;
 mod failures;
 mod flights;
 mod recent;
+mod room;
 mod source;
 
 use std::sync::Arc;
@@ -26,7 +27,9 @@ use self::eager::Eager;
 use self::failures::Failures;
 use self::flights::{Flights, Join, Leader};
 use self::recent::Recent;
+use self::room::{Room, held};
 use self::source::Source;
+use crate::budget::Permit;
 use crate::cache::CacheKey;
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
@@ -42,7 +45,7 @@ use crate::tenant::TenantId;
 
 /// A larger object is not taken for a thumbnail, whoever has stored it: no
 /// worker makes a larger one.
-const MAX_STORED_BYTES: u64 = MAX_THUMBNAIL_BYTES as u64;
+const MAX_STORED_BYTES: usize = MAX_THUMBNAIL_BYTES;
 
 /// How thumbnails are served.
 #[derive(Clone, Debug)]
@@ -122,6 +125,7 @@ enum Origin {
 /// A thumbnail that was found.
 struct Found {
     bytes: Bytes,
+    room: Permit,
     origin: Origin,
 }
 
@@ -133,6 +137,7 @@ pub struct Thumbnails {
     failures: Failures,
     recent: Recent,
     flights: Arc<Flights>,
+    room: Room,
     eager: Eager,
     tasks: TaskTracker,
     metrics: Metrics,
@@ -154,6 +159,7 @@ impl Thumbnails {
             failures: Failures::new(options.failure_ttl),
             recent: Recent::default(),
             flights: Arc::default(),
+            room: Room::default(),
             eager: Eager::new(options.eager_sides),
             tasks,
             from_memory: counter(&metrics, "memory"),
@@ -177,7 +183,8 @@ impl Thumbnails {
         let key = CacheKey { tenant, thumbnail };
         if let Some(bytes) = self.places.memory.get(&key) {
             self.from_memory.inc();
-            return Ok(bytes);
+            let room = self.room.take(&key.tenant, bytes.len()).await?;
+            return Ok(held(bytes, room));
         }
         if let Some(refusal) = self.failures.get(&key) {
             self.count("refused");
@@ -203,21 +210,72 @@ impl Thumbnails {
     }
 
     async fn find(&self, wish: &Wish, store: &TenantStore) -> Result<Found, ThumbnailError> {
-        let found = |bytes, origin| Ok(Found { bytes, origin });
+        let tenant = &wish.key.tenant;
         // It may have come since it was looked for.
         if let Some(bytes) = self.places.memory.get(&wish.key) {
-            return found(bytes, Origin::Memory);
+            return self.found(tenant, bytes, Origin::Memory).await;
         }
         if let Some(disk) = &self.places.disk
             && let Some(bytes) = disk.get(&wish.key).await
         {
-            return found(bytes, Origin::Disk);
+            return self.found(tenant, bytes, Origin::Disk).await;
         }
         let unlikely_stored = wish.source.is_some() && self.recent.is_unmade(&wish.key);
-        if !unlikely_stored && let Some(bytes) = stored(store, wish.key.thumbnail).await? {
-            return found(bytes, Origin::Store);
+        if !unlikely_stored && let Some(stored) = self.stored(&wish.key, store).await? {
+            return Ok(stored);
         }
-        found(self.render(wish, store).await?, Origin::Rendered)
+        let rendered = self.render(wish, store).await?;
+        self.found(tenant, rendered, Origin::Rendered).await
+    }
+
+    async fn found(
+        &self,
+        tenant: &TenantId,
+        bytes: Bytes,
+        origin: Origin,
+    ) -> Result<Found, ThumbnailError> {
+        let room = self.room.take(tenant, bytes.len()).await?;
+        Ok(Found {
+            bytes,
+            room,
+            origin,
+        })
+    }
+
+    /// The thumbnail in the tenant's folder; `None` also for one that cannot be.
+    async fn stored(
+        &self,
+        key: &CacheKey,
+        store: &TenantStore,
+    ) -> Result<Option<Found>, ThumbnailError> {
+        let name = ObjectKey::Thumbnail(key.thumbnail);
+        let object = match store.get(&name, GetOptions::default()).await {
+            Err(TenantStoreError::Store(StoreError::NotFound | StoreError::Corrupt)) => {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        let size = object.info.size_bytes;
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|size| (1..=MAX_STORED_BYTES).contains(size));
+        let Some(size) = size else { return Ok(None) };
+        let room = self.room.take(&key.tenant, size).await?;
+        let bytes = object
+            .body
+            .try_fold(Vec::with_capacity(size), async |mut all, bytes| {
+                all.extend_from_slice(&bytes);
+                Ok(all)
+            });
+        match bytes.await {
+            Ok(bytes) => Ok(Some(Found {
+                bytes: exactly(bytes),
+                room,
+                origin: Origin::Store,
+            })),
+            Err(StoreError::Corrupt) => Ok(None),
+            Err(error) => Err(TenantStoreError::from(error).into()),
+        }
     }
 
     async fn render(&self, wish: &Wish, store: &TenantStore) -> Result<Bytes, ThumbnailError> {
@@ -247,7 +305,11 @@ impl Thumbnails {
         // Held to the end: who clears waits for it.
         let keeping = leader.keeping().await;
         let wish = leader.wish();
-        let found = match found {
+        let Found {
+            bytes,
+            room,
+            origin,
+        } = match found {
             Ok(found) => found,
             Err(error) => {
                 self.count("failed");
@@ -257,27 +319,28 @@ impl Thumbnails {
                 return leader.publish(Err(error));
             }
         };
-        self.count(match found.origin {
+        self.count(match origin {
             Origin::Memory => "memory",
             Origin::Disk => "disk",
             Origin::Store => "store",
             Origin::Rendered => "rendered",
         });
-        if keeping.is_wanted() && found.origin != Origin::Memory {
+        if keeping.is_wanted() && origin != Origin::Memory {
             let memory = &self.places.memory;
-            memory.put(wish.key.clone(), found.bytes.clone());
+            memory.put(wish.key.clone(), bytes.clone());
         }
-        leader.publish(Ok(found.bytes.clone()));
+        let bytes = held(bytes, room);
+        leader.publish(Ok(bytes.clone()));
         if !keeping.is_wanted() {
             return;
         }
         if let Some(disk) = &self.places.disk
-            && matches!(found.origin, Origin::Store | Origin::Rendered)
+            && matches!(origin, Origin::Store | Origin::Rendered)
         {
-            disk.put(&wish.key, &found.bytes).await;
+            disk.put(&wish.key, &bytes).await;
         }
-        if found.origin == Origin::Rendered {
-            self.store(store, &wish.key, found.bytes).await;
+        if origin == Origin::Rendered {
+            self.store(store, &wish.key, bytes).await;
         }
     }
 
@@ -373,29 +436,6 @@ fn exactly(bytes: Vec<u8>) -> Bytes {
 #[must_use]
 pub fn media_type(thumbnail: &[u8]) -> &'static str {
     Format::of(thumbnail).map_or("application/octet-stream", Format::media_type)
-}
-
-/// The thumbnail in the tenant's folder; `None` also for one that cannot be.
-async fn stored(store: &TenantStore, key: ThumbKey) -> Result<Option<Bytes>, TenantStoreError> {
-    let key = ObjectKey::Thumbnail(key);
-    let object = match store.get(&key, GetOptions::default()).await {
-        Err(TenantStoreError::Store(StoreError::NotFound | StoreError::Corrupt)) => {
-            return Ok(None);
-        }
-        opened => opened?,
-    };
-    if !(1..=MAX_STORED_BYTES).contains(&object.info.size_bytes) {
-        return Ok(None);
-    }
-    let bytes = object.body.try_fold(Vec::new(), async |mut all, bytes| {
-        all.extend_from_slice(&bytes);
-        Ok(all)
-    });
-    match bytes.await {
-        Ok(bytes) => Ok(Some(exactly(bytes))),
-        Err(StoreError::Corrupt) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::{Found, Join, Origin, ThumbnailError, Thumbnails, Wish, exactly, order};
+use super::{Join, Origin, Thumbnails, Wish, exactly, order};
 use crate::cache::CacheKey;
 use crate::digest::FileDigest;
 use crate::key::{FileKey, Original, ThumbKey};
@@ -166,10 +166,13 @@ impl Thumbnails {
             };
             let mut all = stream::iter([Ok::<_, StoreError>(bytes.clone())]);
             let rendered = seat.render(order(thumbnail), &mut all).await;
-            let found = rendered.map_err(ThumbnailError::from).map(|made| Found {
-                bytes: exactly(made.bytes),
-                origin: Origin::Rendered,
-            });
+            let found = match rendered {
+                Ok(made) => {
+                    self.found(tenant, exactly(made.bytes), Origin::Rendered)
+                        .await
+                }
+                Err(error) => Err(error.into()),
+            };
             self.count_eager(if found.is_ok() { "made" } else { "failed" });
             let (service, store) = (Arc::clone(self), store.clone());
             let land = async move { service.land(&leader, &store, found).await };

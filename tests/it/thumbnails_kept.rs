@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use kura::key::ThumbKey;
 use kura::metrics::EagerLabels;
 use reqwest::Method;
 use reqwest::header::IF_NONE_MATCH;
@@ -352,6 +353,50 @@ async fn thumbnails_in_a_shared_folder_are_not_all_cleared() {
         .request(Method::DELETE, &format!("/v1/thumbnails/{original}"));
     assert_eq!(clear.send().await.unwrap().status(), 204);
     assert!(!stored());
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_bounded_for_each_tenant() {
+    const SIZE: usize = 4 << 20;
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let tenants = tempfile::tempdir().unwrap();
+    for id in ["sitea", "siteb"] {
+        let settings = format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n");
+        std::fs::write(tenants.path().join(format!("{id}.yml")), settings).unwrap();
+    }
+    let source = format!("dir:{}", tenants.path().display());
+    let settings = [("KURA_TENANTS", source.as_str())];
+    let app = TestApp::s3_with(&server, &settings, |_| {}).await;
+    let name = |number: usize| name_of(&[7; 20][..number], 100);
+    let stored = |id, number| {
+        let key = format!("{id}/tmp/thumbnails/{}", name(number));
+        server.put_object(BUCKET, &key, pattern(1, SIZE), &[]);
+    };
+    let get = async |id: &str, number| {
+        let path = format!("/v1/thumbnails/{}", name(number));
+        let response = app.request_as(id, Method::GET, &path).send().await;
+        response.unwrap().status().as_u16()
+    };
+    // What a client that does not read leaves to Kura.
+    let tenant = app.served.tenants.get(&"sitea".parse().unwrap()).unwrap();
+    let (id, store) = (&tenant.settings.id, &tenant.inner.store);
+    let mut untaken = Vec::new();
+    for number in 0..8 {
+        stored("sitea", number);
+        let key = ThumbKey::parse(&name(number)).unwrap();
+        let thumbnail = app.served.thumbnails.get(id, store, key, None).await;
+        untaken.push(thumbnail.unwrap());
+    }
+    stored("sitea", 8);
+    stored("siteb", 8);
+    assert_eq!(get("sitea", 8).await, 503);
+    // One from memory takes room, too.
+    assert_eq!(get("sitea", 7).await, 503);
+    assert_eq!(get("siteb", 8).await, 200);
+    untaken.pop();
+    assert_eq!(get("sitea", 8).await, 200);
+    untaken.clear();
+    assert_eq!(get("sitea", 7).await, 200);
 }
 
 fn eager(app: &TestApp, outcome: &'static str) -> u64 {
