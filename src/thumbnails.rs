@@ -25,7 +25,7 @@ use tracing::Instrument;
 
 use self::eager::Eager;
 use self::failures::Failures;
-use self::flights::{Flights, Join, Leader};
+use self::flights::{Clearing, Flights, Join, Leader};
 use self::recent::Recent;
 use self::room::{Room, held};
 use self::source::Source;
@@ -375,11 +375,8 @@ impl Thumbnails {
         store: &TenantStore,
         original: Original,
     ) -> Result<(), TenantStoreError> {
-        self.forget(tenant, Some(original)).await;
-        let deleted = store.delete_thumbnails_of(&original).await;
-        // What was found while it was being removed.
-        self.forget(tenant, Some(original)).await;
-        deleted
+        let _clearing = self.forget(tenant, Some(original)).await;
+        store.delete_thumbnails_of(&original).await
     }
 
     /// Removes all of the tenant's thumbnails.
@@ -392,23 +389,24 @@ impl Thumbnails {
         tenant: &TenantId,
         store: &TenantStore,
     ) -> Result<(), ThumbnailError> {
-        self.forget(tenant, None).await;
-        let deleted = store.delete_thumbnails().await;
-        self.forget(tenant, None).await;
-        if deleted? {
+        let _clearing = self.forget(tenant, None).await;
+        if store.delete_thumbnails().await? {
             Ok(())
         } else {
             Err(ThumbnailError::Shared)
         }
     }
 
-    async fn forget(&self, tenant: &TenantId, original: Option<Original>) {
-        self.flights.forbid_keeping(tenant, original).await;
+    /// Forgets what is kept close at hand, and keeps nothing until the outcome
+    /// is dropped.
+    async fn forget(&self, tenant: &TenantId, original: Option<Original>) -> Clearing<'_> {
+        let clearing = self.flights.clear(tenant, original).await;
         self.failures.remove(tenant, original);
         self.places.memory.remove(tenant, original);
         if let Some(disk) = &self.places.disk {
             disk.remove(tenant, original).await;
         }
+        clearing
     }
 
     fn count(&self, from: &'static str) {

@@ -329,6 +329,33 @@ async fn what_is_being_made_while_it_is_cleared_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn what_is_made_while_the_store_still_clears_does_not_come_back() {
+    let bench = Bench::start().await;
+    let body = picture(1);
+    let key = bench.store("261122194501_a", &body).await;
+    let [old, new] = [100, 600].map(|side| name_of(&body, side));
+    let original = old.strip_suffix("_100.thumb").unwrap();
+    let one = format!("/v1/thumbnails/{original}");
+    for (path, operation) in [(&*one, "DeleteObjects"), ("/v1/thumbnails", "DeleteObject")] {
+        bench.app.shown(&old, &key).await;
+        bench.until_stored(&old).await;
+        bench.server.reset_counts();
+        // It is tried again after a second.
+        bench.once(operation, Fault::StallRequest);
+        let clearing = bench.app.request(Method::DELETE, path).send();
+        let clearing = tokio::spawn(clearing);
+        bench.until_count(operation, 1).await;
+        bench.app.shown(&new, &key).await;
+        assert!(!clearing.is_finished());
+        assert_eq!(clearing.await.unwrap().unwrap().status(), 204);
+        let again = bench.app.get(&format!("/v1/thumbnails/{new}"));
+        let again = again.send().await.unwrap();
+        assert_eq!(problem_code(again).await, "source_needed", "{operation}");
+        bench.assert_only(&[&key]);
+    }
+}
+
+#[tokio::test]
 async fn thumbnails_in_a_shared_folder_are_not_all_cleared() {
     let settings = [("KURA_THUMB_FOLDER", "tmp")];
     let bench = Bench::with(&settings).await;
