@@ -30,9 +30,9 @@ use self::recent::Recent;
 use self::room::{Room, held};
 use self::source::Source;
 use crate::budget::Permit;
-use crate::cache::CacheKey;
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
+use crate::cache::{CacheKey, Tenancy};
 use crate::key::{FileKey, ObjectKey, Original, ThumbKey};
 use crate::metrics::{Metrics, ThumbnailLabels};
 use crate::render::format::Format;
@@ -41,7 +41,6 @@ use crate::render::protocol::MAX_THUMBNAIL_BYTES;
 use crate::render::{Order, Refusal};
 use crate::storage::scoped::{TenantStore, TenantStoreError};
 use crate::storage::{GetOptions, Payload, StoreError};
-use crate::tenant::TenantId;
 
 /// A larger object is not taken for a thumbnail, whoever has stored it: no
 /// worker makes a larger one.
@@ -174,7 +173,7 @@ impl Thumbnails {
     /// See [`ThumbnailError`].
     pub async fn get(
         self: &Arc<Self>,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         thumbnail: ThumbKey,
         source: Option<FileKey>,
@@ -183,7 +182,7 @@ impl Thumbnails {
         let key = CacheKey { tenant, thumbnail };
         if let Some(bytes) = self.places.memory.get(&key) {
             self.from_memory.inc();
-            let room = self.room.take(&key.tenant, bytes.len()).await?;
+            let room = self.room.take(&key.tenant.id, bytes.len()).await?;
             return Ok(held(bytes, room));
         }
         if let Some(refusal) = self.failures.get(&key) {
@@ -230,11 +229,11 @@ impl Thumbnails {
 
     async fn found(
         &self,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         bytes: Bytes,
         origin: Origin,
     ) -> Result<Found, ThumbnailError> {
-        let room = self.room.take(tenant, bytes.len()).await?;
+        let room = self.room.take(&tenant.id, bytes.len()).await?;
         Ok(Found {
             bytes,
             room,
@@ -260,7 +259,7 @@ impl Thumbnails {
             .ok()
             .filter(|size| (1..=MAX_STORED_BYTES).contains(size));
         let Some(size) = size else { return Ok(None) };
-        let room = self.room.take(&key.tenant, size).await?;
+        let room = self.room.take(&key.tenant.id, size).await?;
         let bytes = object
             .body
             .try_fold(Vec::with_capacity(size), async |mut all, bytes| {
@@ -354,7 +353,7 @@ impl Thumbnails {
             Ok(()) => self.recent.made(key),
             Err(error) => {
                 self.metrics.unstored_thumbnails.inc();
-                tracing::warn!(tenant = key.tenant.as_str(), %error, "a thumbnail could not be stored");
+                tracing::warn!(tenant = key.tenant.id.as_str(), %error, "a thumbnail could not be stored");
             }
         }
     }
@@ -371,7 +370,7 @@ impl Thumbnails {
     /// same.
     pub async fn clear_original(
         &self,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         original: Original,
     ) -> Result<(), TenantStoreError> {
@@ -384,11 +383,7 @@ impl Thumbnails {
     /// # Errors
     /// As [`Thumbnails::clear_original`]; so, too, with
     /// [`ThumbnailError::Shared`].
-    pub async fn clear(
-        &self,
-        tenant: &TenantId,
-        store: &TenantStore,
-    ) -> Result<(), ThumbnailError> {
+    pub async fn clear(&self, tenant: &Tenancy, store: &TenantStore) -> Result<(), ThumbnailError> {
         let _clearing = self.forget(tenant, None).await;
         if store.delete_thumbnails().await? {
             Ok(())
@@ -399,7 +394,7 @@ impl Thumbnails {
 
     /// Forgets what is kept close at hand, and keeps nothing until the outcome
     /// is dropped.
-    async fn forget(&self, tenant: &TenantId, original: Option<Original>) -> Clearing<'_> {
+    async fn forget(&self, tenant: &Tenancy, original: Option<Original>) -> Clearing<'_> {
         let clearing = self.flights.clear(tenant, original).await;
         self.failures.remove(tenant, original);
         self.places.memory.remove(tenant, original);

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::error::{ApiError, ProblemBody};
 use super::extract::{Caller, InJson, InPath, InQuery, Upload};
 use super::read::{self, PresentationQuery};
-use super::{Served, ServedTenant};
+use super::{Served, ServedTenant, TenantService};
 use crate::key::{FileKey, ObjectKey};
 use crate::storage::scoped::{FileEntry, Listing, StoredFile, UploadHeaders};
 use crate::storage::{Payload, PutMode};
@@ -117,7 +117,7 @@ async fn store(
     payload: Payload,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
     let content_type = headers.content_type.clone();
-    let store = &tenant.inner.store;
+    let TenantService { tenancy, store, .. } = &tenant.inner;
     let (payload, watched) = served.thumbnails.watch(payload);
     let stored = store.put_file(key, mode, headers, payload).await;
     if mode == PutMode::Overwrite {
@@ -126,7 +126,7 @@ async fn store(
     let stored = stored?;
     let created = Created::new(&stored, content_type);
     let thumbnails = &served.thumbnails;
-    thumbnails.uploaded(&tenant.settings.id, store, stored, &watched);
+    thumbnails.uploaded(tenancy, store, stored, &watched);
     Ok(created)
 }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::{Join, Origin, Thumbnails, Wish, exactly, order};
-use crate::cache::CacheKey;
+use crate::cache::{CacheKey, Tenancy};
 use crate::digest::FileDigest;
 use crate::key::{FileKey, Original, ThumbKey};
 use crate::metrics::EagerLabels;
@@ -21,7 +21,6 @@ use crate::render::format::Format;
 use crate::render::pool::Urgency;
 use crate::storage::scoped::{StoredFile, TenantStore};
 use crate::storage::{Payload, StoreError};
-use crate::tenant::TenantId;
 
 /// A larger upload is not kept in memory for it, in bytes.
 const MAX_BYTES: usize = 8 << 20;
@@ -109,7 +108,7 @@ impl Thumbnails {
     /// background.
     pub fn uploaded(
         self: &Arc<Self>,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         stored: StoredFile,
         watched: &Watched,
@@ -137,7 +136,7 @@ impl Thumbnails {
 
     async fn make(
         self: &Arc<Self>,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         source: &FileKey,
         original: Original,

@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use crate::cache::CacheKey;
+use crate::cache::{CacheKey, Tenancy};
 use crate::key::Original;
 use crate::render::Refusal;
-use crate::tenant::TenantId;
 
 /// So many are remembered.
 const MAX_REMEMBERED: usize = 4096;
@@ -51,7 +50,7 @@ impl Failures {
     }
 
     /// Forgets those of an original, or all of a tenant.
-    pub(super) fn remove(&self, tenant: &TenantId, original: Option<Original>) {
+    pub(super) fn remove(&self, tenant: &Tenancy, original: Option<Original>) {
         let mut remembered = self.lock();
         let keys = remembered.iter().map(|(key, _)| key);
         let keys = keys.filter(|key| key.is_among(tenant, original));
@@ -87,6 +86,7 @@ mod tests {
     #[test]
     fn so_many_are_remembered_and_cleared_ones_are_not() {
         let failures = Failures::new(Duration::from_mins(10));
+        let other = key("b", 2, 100).tenant;
         let key = |number| key("a", number, 100);
         for number in 0..=MAX_REMEMBERED as u64 {
             failures.remember(&key(number), Refusal::Broken);
@@ -97,7 +97,7 @@ mod tests {
         failures.remove(&tenant, Some(key(1).thumbnail.original()));
         assert_eq!(failures.get(&key(1)), None);
         assert!(failures.get(&key(2)).is_some());
-        failures.remove(&"b".parse().unwrap(), None);
+        failures.remove(&other, None);
         assert!(failures.get(&key(2)).is_some());
         failures.remove(&tenant, None);
         assert!(failures.lock().is_empty());

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{ThumbnailError, Wish};
+use crate::cache::Tenancy;
 use crate::key::Original;
 use crate::render::pool::Busy;
-use crate::tenant::TenantId;
 
 /// So many searches may be under way at once.
 const MAX_UNDER_WAY: usize = 1024;
@@ -26,7 +26,7 @@ pub(super) struct Flights {
 }
 
 /// Thumbnails of a tenant: of one original, or all.
-type Scope = (TenantId, Option<Original>);
+type Scope = (Tenancy, Option<Original>);
 
 #[derive(Debug)]
 struct Flight {
@@ -88,11 +88,7 @@ impl Flights {
     /// What searches find that are under way, or begin until the clearing is
     /// dropped, is not kept. Returns when nothing is being kept any more; who
     /// asks after the clearing begins anew.
-    pub(super) async fn clear(
-        &self,
-        tenant: &TenantId,
-        original: Option<Original>,
-    ) -> Clearing<'_> {
+    pub(super) async fn clear(&self, tenant: &Tenancy, original: Option<Original>) -> Clearing<'_> {
         let scope = (tenant.clone(), original);
         self.cleared().push(scope.clone());
         let clearing = Clearing {

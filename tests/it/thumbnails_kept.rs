@@ -356,6 +356,45 @@ async fn what_is_made_while_the_store_still_clears_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn tenant_with_another_folder_has_nothing_of_the_old_one() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let (disk, tenants) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = |folder: &str| {
+        let settings = format!("s3: {{bucket: {BUCKET}, folder: {folder}}}\n");
+        std::fs::write(tenants.path().join("sitea.yml"), settings).unwrap();
+    };
+    let source = format!("dir:{}", tenants.path().display());
+    let settings = [
+        ("KURA_TENANTS", source.as_str()),
+        ("KURA_CACHE_DIR", disk.path().to_str().unwrap()),
+    ];
+    folder("before");
+    let start = async || TestApp::s3_with(&server, &settings, |_| {}).await;
+    let (body, app) = (picture(1), start().await);
+    server.put_object(BUCKET, "before/a", body.clone(), &[]);
+    let path = format!("/v1/thumbnails/{}", name_of(&body, 100));
+    let get = async |app: &TestApp, path: &str| {
+        let get = app.request_as("sitea", Method::GET, path).send();
+        get.await.unwrap()
+    };
+    let made = get(&app, &format!("{path}?source=a")).await;
+    assert_eq!(made.status(), 200);
+    folder("a-longer-one");
+    app.served.tenants.refresh().await.unwrap();
+    let other = get(&app, &path).await;
+    assert_eq!(problem_code(other).await, "source_needed");
+    app.shut_down().await;
+    let app = start().await;
+    let other = get(&app, &path).await;
+    assert_eq!(problem_code(other).await, "source_needed");
+    // It comes back with the folder.
+    folder("before");
+    app.served.tenants.refresh().await.unwrap();
+    assert_eq!(get(&app, &path).await.status(), 200);
+    assert_eq!(app.from("disk"), 1);
+}
+
+#[tokio::test]
 async fn thumbnails_in_a_shared_folder_are_not_all_cleared() {
     let settings = [("KURA_THUMB_FOLDER", "tmp")];
     let bench = Bench::with(&settings).await;
@@ -406,12 +445,12 @@ async fn answers_that_nobody_takes_are_bounded_for_each_tenant() {
     };
     // What a client that does not read leaves to Kura.
     let tenant = app.served.tenants.get(&"sitea".parse().unwrap()).unwrap();
-    let (id, store) = (&tenant.settings.id, &tenant.inner.store);
+    let (tenancy, store) = (&tenant.inner.tenancy, &tenant.inner.store);
     let mut untaken = Vec::new();
     for number in 0..8 {
         stored("sitea", number);
         let key = ThumbKey::parse(&name(number)).unwrap();
-        let thumbnail = app.served.thumbnails.get(id, store, key, None).await;
+        let thumbnail = app.served.thumbnails.get(tenancy, store, key, None).await;
         untaken.push(thumbnail.unwrap());
     }
     stored("sitea", 8);
