@@ -141,7 +141,7 @@ module RedmineKura
       response = yield
       make_directory(File.dirname(path))
       part = "#{path}.#{SecureRandom.hex(6)}.part"
-      File.open(part, File::WRONLY | File::CREAT | File::EXCL | File::BINARY, 0o600) do |file|
+      File.open(part, flags: File::WRONLY | File::CREAT | File::EXCL, perm: 0o600, binmode: true) do |file|
         response.each {|piece| file.write(piece)}
       end
       File.rename(part, path)

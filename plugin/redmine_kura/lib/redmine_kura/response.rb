@@ -38,14 +38,14 @@ module RedmineKura
     end
 
     def each
-      piece = +''
+      piece = String.new
       while (chunk = advance)
         piece << chunk
         chunk.clear
         next if piece.bytesize < PIECE_BYTES
 
         yield piece
-        piece = +''
+        piece = String.new
       end
       yield piece unless piece.empty?
     ensure
@@ -53,7 +53,7 @@ module RedmineKura
     end
 
     def read
-      whole = +''
+      whole = String.new
       each {|piece| whole << piece}
       whole
     end
