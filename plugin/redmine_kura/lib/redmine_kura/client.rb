@@ -94,8 +94,8 @@ module RedmineKura
 
     # Raises Error::Unavailable unless Kura and its store answer. An answer is good for some
     # seconds, so that deleting a hundred files asks once.
-    def ready!
-      return if @ready_until && now < @ready_until
+    def ready!(fresh: false)
+      return if !fresh && @ready_until && now < @ready_until
 
       call(Net::HTTP::Get.new('/readyz'))
       @ready_until = now + READY_SECONDS

@@ -21,8 +21,11 @@ module RedmineKura
       def stream(controller, response, options)
         controller.send(:send_file_headers!, options)
         PASSED_ON.each {|name| controller.headers[name] = response[name] if response[name]}
-        # With an ETag of its own no middleware reads the body to compute one.
-        controller.headers['ETag'] ||= %("#{SecureRandom.hex(8)}")
+        # With an ETag no middleware reads the body to compute one.
+        unless controller.headers['ETag']
+          controller.headers['ETag'] = %("#{SecureRandom.hex(8)}")
+          controller.headers['Cache-Control'] = 'max-age=0, private, must-revalidate'
+        end
         controller.status = response.status
         controller.response_body = response
       end

@@ -88,6 +88,18 @@ module RedmineKura
 
     def names_directory
       directory('names')
+    rescue SystemCallError => e
+      raise_readably(e)
+    end
+
+    # Raises unless copies can be made.
+    def check_writable
+      probe = File.join(names_directory, ".#{SecureRandom.hex(6)}.part")
+      File.write(probe, '')
+    rescue SystemCallError => e
+      raise_readably(e)
+    ensure
+      FileUtils.rm_f(probe) if probe
     end
 
     # {files: count, bytes: sum} of what is kept for this tenant.
@@ -147,13 +159,18 @@ module RedmineKura
       File.rename(part, path)
       sweep_now_and_then
       path
-    rescue Errno::ENOSPC, Errno::EDQUOT => e
-      raise Error::Full, "KURA_LOCAL_DIR is full: #{e.message}"
-    rescue Errno::EACCES, Errno::EROFS, Errno::EPERM => e
-      raise Error::Misconfigured, "KURA_LOCAL_DIR cannot be written to: #{e.message}"
+    rescue SystemCallError => e
+      raise_readably(e)
     ensure
       response&.close
       FileUtils.rm_f(part) if part
+    end
+
+    def raise_readably(error)
+      case error
+      when Errno::ENOSPC, Errno::EDQUOT then raise Error::Full, "KURA_LOCAL_DIR is full: #{error.message}"
+      else raise Error::Misconfigured, "KURA_LOCAL_DIR cannot be written to: #{error.message}"
+      end
     end
 
     def lease(id)

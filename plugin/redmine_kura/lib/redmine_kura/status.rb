@@ -3,30 +3,28 @@
 module RedmineKura
   # How things stand, for the plugin's page, Administration » Information and `rake kura:status`.
   class Status
-    # A line: what it is about (a key of the locales), whether it is well (nil: nothing to judge),
-    # and a text that needs no translation.
-    Line = Struct.new(:label, :ok, :text)
+    # What was looked at (a key of the locales), whether it is well, and what is wrong otherwise.
+    Check = Struct.new(:label, :ok, :problem)
 
     def ok?
-      lines.all? {|line| line.ok != false}
+      checks.all?(&:ok)
     end
 
-    def lines
-      @lines ||= [configured, ready, token, local]
+    def checks
+      @checks ||= [configured, ready, token, local]
     end
 
-    # What was configured or can be counted, as [label, text].
+    # What is set, and how much of it is used, as [key of the locales, text].
     def facts
       configuration = RedmineKura.configuration
-      usage = RedmineKura.files.usage
       [
         [:label_kura_url, configuration.socket || configuration.url.to_s],
         [:label_kura_version, version],
         [:label_kura_tenant, configuration.tenant],
         [:label_kura_delivery, configuration.delivery],
-        [:label_kura_leases, configuration.cache_dir || '–'],
+        [:label_kura_cache_dir, configuration.cache_dir || '–'],
         [:label_kura_local_dir, configuration.local_dir],
-        [:label_kura_local_use, "#{usage[:files]} / #{usage[:bytes] / 1024} KiB (≤ #{configuration.local_bytes / 1024 / 1024} MiB)"]
+        [:label_kura_local_use, local_use(configuration)]
       ]
     end
 
@@ -34,34 +32,44 @@ module RedmineKura
 
     def configured
       errors = RedmineKura.configuration.errors
-      Line.new(:label_kura_configuration, errors.empty?, errors.join(' '))
+      Check.new(:label_kura_configuration, errors.empty?, errors.join(' '))
     end
 
     def ready
-      asked(:label_kura_reachable) { RedmineKura.client.ready! }
+      ask(:label_kura_store_ready) { RedmineKura.client.ready! }
     end
 
+    # Who has waited for one time-out need not wait for the next.
     def token
-      asked(:label_kura_token) { RedmineKura.client.check_token }
+      return Check.new(:label_kura_token, false, '?') if @unreachable
+
+      ask(:label_kura_token) { RedmineKura.client.check_token }
     end
 
     def local
-      Line.new(:label_kura_local_writable, File.writable?(RedmineKura.files.names_directory), RedmineKura.configuration.local_dir)
-    rescue SystemCallError => e
-      Line.new(:label_kura_local_writable, false, e.message)
+      ask(:label_kura_local_writable) { RedmineKura.files.check_writable }
     end
 
     def version
-      RedmineKura.client.version
+      checks
+      @unreachable ? '?' : RedmineKura.client.version
     rescue Error
       '?'
     end
 
-    def asked(label)
+    def local_use(configuration)
+      usage = RedmineKura.files.usage
+      size = ActiveSupport::NumberHelper.number_to_human_size(usage[:bytes])
+      limit = ActiveSupport::NumberHelper.number_to_human_size(configuration.local_bytes)
+      "#{usage[:files]} (#{size} ≤ #{limit})"
+    end
+
+    def ask(label)
       yield
-      Line.new(label, true, '')
+      Check.new(label, true, nil)
     rescue Error => e
-      Line.new(label, false, e.message)
+      @unreachable = true if e.is_a?(Error::Unavailable)
+      Check.new(label, false, e.message)
     end
   end
 end
