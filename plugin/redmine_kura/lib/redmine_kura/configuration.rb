@@ -27,6 +27,7 @@ module RedmineKura
 
     # Raises what is wrong, if anything is.
     def check!
+      raise Error::Misconfigured, 'KURA_URL is not set' unless active?
       raise Error::Misconfigured, errors.join(' ') if errors.any?
     end
 

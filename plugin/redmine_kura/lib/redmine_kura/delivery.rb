@@ -40,7 +40,7 @@ module RedmineKura
     def deliver(options)
       headers['Content-Security-Policy'] = CONTENT_SECURITY_POLICY
       headers['X-Content-Type-Options'] = 'nosniff'
-      public_send(RedmineKura.configuration.delivery, options)
+      public_send(by_path?(options) ? RedmineKura.configuration.delivery : 'stream', options)
     end
 
     # The browser is sent to a path that the web server proxies to Kura.
@@ -55,6 +55,8 @@ module RedmineKura
     # nginx fetches the file from Kura in place of this answer.
     def x_accel(options)
       @controller.send(:send_file_headers!, options)
+      # nginx would send this one beside Kura's, and Chrome takes no answer that has two.
+      headers.delete('Content-Disposition')
       headers['X-Accel-Redirect'] = ticket_path(options)
       empty_body(200)
     end
@@ -77,6 +79,11 @@ module RedmineKura
     end
 
     private
+
+    # Browsers take a last segment of dots for a step in the path.
+    def by_path?(options)
+      !%w[. ..].include?(options[:filename].to_s)
+    end
 
     def headers
       @controller.headers

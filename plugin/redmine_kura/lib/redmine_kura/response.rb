@@ -9,6 +9,10 @@ module RedmineKura
   class Response
     PIECE_BYTES = 64 * 1024
 
+    # Ruby would let some 60 MB of pieces pile up before it collects them. Doing it after as many
+    # bytes costs less CPU than the fresh memory would, and some 3 ms each time.
+    COLLECT_BYTES = 8 * 1024 * 1024
+
     attr_reader :head
 
     # Yields a connection and must return what `Net::HTTP#request` does. Raises as that does.
@@ -38,6 +42,7 @@ module RedmineKura
     end
 
     def each
+      given = 0
       piece = String.new
       while (chunk = advance)
         piece << chunk
@@ -45,6 +50,7 @@ module RedmineKura
         next if piece.bytesize < PIECE_BYTES
 
         yield piece
+        given = collect(given + piece.bytesize)
         piece = String.new
       end
       yield piece unless piece.empty?
@@ -65,6 +71,13 @@ module RedmineKura
     end
 
     private
+
+    def collect(given)
+      return given if given < COLLECT_BYTES
+
+      GC.start(full_mark: false)
+      0
+    end
 
     # The next chunk, or nil at the end, when the connection is free for the next request.
     def advance

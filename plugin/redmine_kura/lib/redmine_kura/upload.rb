@@ -27,12 +27,12 @@ module RedmineKura
 
     # For Net::HTTP. A body that turns out shorter than announced must not look complete.
     def read(length = PIECE_BYTES, buffer = nil)
-      piece = @io.read(length) || nil
-      if @left
-        @left -= piece.bytesize if piece
-        raise Error::Broken, 'The file to be stored became shorter while it was read' if piece.nil? && @left.positive?
-      end
-      buffer ? (piece ? buffer.replace(piece) : buffer.clear) : nil
+      # Some of the objects that Redmine is given do not fill a buffer, and end with false.
+      piece = (buffer && size ? @io.read(length, buffer) : @io.read(length)) || nil
+      buffer.replace(piece.to_s) if buffer && !buffer.equal?(piece)
+      @left -= piece.bytesize if @left && piece
+      raise Error::Broken, 'The file to be stored became shorter while it was read' if piece.nil? && @left.to_i.positive?
+
       piece
     end
 
