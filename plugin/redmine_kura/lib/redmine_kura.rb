@@ -20,9 +20,10 @@ module RedmineKura
       @files ||= LocalFiles.new(configuration, client)
     end
 
-    # For tests, which change the environment.
-    def reset!
-      @configuration = @client = @files = nil
+    # For tests: as if Redmine had been started with this environment.
+    def configure(env)
+      @configuration = Configuration.new(env)
+      @client = @files = nil
     end
 
     def logger

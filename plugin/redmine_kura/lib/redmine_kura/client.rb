@@ -88,8 +88,7 @@ module RedmineKura
 
     # The path of a complete local copy in Kura's own cache directory, and when it may be gone.
     def lease(key, digest)
-      answer = call(json(Net::HTTP::Post.new('/v1/leases'), { key: key, digest: digest }.compact))
-      JSON.parse(answer.body)
+      parse(call(json(Net::HTTP::Post.new('/v1/leases'), { key: key, digest: digest }.compact)).body)
     end
 
     # Raises Error::Unavailable unless Kura and its store answer. An answer is good for some
@@ -103,7 +102,7 @@ module RedmineKura
 
     # The version that a running Kura says it has.
     def version
-      JSON.parse(call(Net::HTTP::Get.new('/openapi.json')).body).dig('info', 'version')
+      parse(call(Net::HTTP::Get.new('/openapi.json')).body).dig('info', 'version')
     end
 
     # Raises unless the token is a tenant's.
@@ -136,7 +135,7 @@ module RedmineKura
       else
         request['Transfer-Encoding'] = 'chunked'
       end
-      JSON.parse(call(request).body)
+      parse(call(request).body)
     end
 
     # Sends the request and returns the response with its body read.
@@ -189,17 +188,23 @@ module RedmineKura
       return if (200..299).cover?(status) || status == 304
 
       body = yield
-      problem = parse(body)
+      problem = problem_of(body)
       problem['bodyless'] = true if body.nil? && head['Content-Type'] == 'application/problem+json'
       error = Error.of(status, problem, head['Retry-After']&.to_i)
       error.content_range = head['Content-Range'] if error.is_a?(Error::RangeNotSatisfiable)
       raise error
     end
 
+    # What a JSON answer says. One that ended early, or is none, says nothing.
     def parse(body)
-      problem = JSON.parse(body.to_s)
-      problem.is_a?(Hash) ? problem : {}
-    rescue JSON::ParserError
+      JSON.parse(body.to_s).to_h
+    rescue JSON::ParserError, TypeError, NoMethodError => e
+      raise Error::Unavailable, "Kura's answer cannot be understood: #{e.message}"
+    end
+
+    def problem_of(body)
+      parse(body)
+    rescue Error
       {}
     end
 

@@ -54,7 +54,10 @@ module RedmineKura
       return path if path && Time.now < expires_at - LEASE_MARGIN_SECONDS && File.readable?(path)
 
       lease(id)
-    rescue Error::Conflict, Error::TooLarge, Error::Unavailable => e
+    rescue Error => e
+      # Who has waited for a dead Kura must not wait again for a copy.
+      raise if e.is_a?(Error::NotFound) || (e.is_a?(Error::Unavailable) && e.code != 'lease_space')
+
       RedmineKura.logger.info("Kura gives no lease: #{e.message}")
       nil
     end

@@ -42,9 +42,11 @@ module RedmineKura
     end
 
     def each
+      left = head.content_length
       given = 0
       piece = String.new
       while (chunk = advance)
+        left -= chunk.bytesize if left
         piece << chunk
         chunk.clear
         next if piece.bytesize < PIECE_BYTES
@@ -53,6 +55,9 @@ module RedmineKura
         given = collect(given + piece.bytesize)
         piece = String.new
       end
+      # Net::HTTP takes a body that ends early for a whole one.
+      raise Error::Unavailable, "Kura's answer ended #{left} bytes early" if left&.positive?
+
       yield piece unless piece.empty?
     ensure
       close
