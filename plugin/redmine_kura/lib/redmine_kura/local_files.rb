@@ -35,7 +35,8 @@ module RedmineKura
 
     # The path of a file with these bytes, or nil when Kura does not have it.
     def file(key, digest)
-      leased(key, digest) || kept(copy_path(key, digest)) || fill(copy_path(key, digest)) { @client.open_file(key) }
+      path = copy_path(key, digest)
+      linked(path, leased(key, digest)) || kept(path) || fill(path) { @client.open_file(key) }
     rescue Error::NotFound
       nil
     end
@@ -145,8 +146,9 @@ module RedmineKura
     end
 
     def kept(path)
-      stat = File.stat(path)
-      File.utime(Time.now, Time.now, path) if Time.now - stat.mtime > 60
+      return nil unless File.exist?(path)
+
+      File.lutime(Time.now, Time.now, path) if Time.now - File.lstat(path).mtime > 60
       path
     rescue Errno::ENOENT
       nil
@@ -167,6 +169,21 @@ module RedmineKura
     ensure
       response&.close
       FileUtils.rm_f(part) if part
+    end
+
+    # A leased file is not copied: a symbolic link stands in its place, so that a file that
+    # Redmine deletes is gone at once whatever Kura keeps.
+    def linked(path, leased)
+      return nil if leased.nil?
+      return path if File.symlink?(path) && File.readlink(path) == leased
+
+      make_directory(File.dirname(path))
+      part = "#{path}.#{SecureRandom.hex(6)}.part"
+      File.symlink(leased, part)
+      File.rename(part, path)
+      path
+    rescue SystemCallError => e
+      raise_readably(e)
     end
 
     def raise_readably(error)
@@ -194,7 +211,7 @@ module RedmineKura
 
     def entries
       Dir.glob(File.join(root, '{files/*,imports,thumbnails,names}', '*')).map do |path|
-        [path, File.stat(path)]
+        [path, File.lstat(path)]
       rescue Errno::ENOENT
         nil
       end.compact

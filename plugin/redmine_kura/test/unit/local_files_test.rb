@@ -17,7 +17,7 @@ class KuraLocalFilesTest < ActiveSupport::TestCase
 
   def with_local_dir(changes = {})
     Dir.mktmpdir do |directory|
-      with_kura({ KURA_LOCAL_DIR: directory }.merge(changes)) { yield directory }
+      with_kura({ KURA_LOCAL_DIR: directory, KURA_CACHE_DIR: '' }.merge(changes)) { yield directory }
     end
   end
 
@@ -79,6 +79,43 @@ class KuraLocalFilesTest < ActiveSupport::TestCase
       files.sweep
       assert_equal [false, false, true, true], paths.map {|path| File.exist?(path)}
       assert_not File.exist?(File.dirname(paths[0]))
+    end
+  end
+
+  def test_a_leased_file_is_linked_and_unlinked
+    Dir.mktmpdir do |cache|
+      with_local_dir(KURA_CACHE_DIR: cache) do
+        leased = File.join(cache, 'a.txt')
+        File.write(leased, 'abc')
+        RedmineKura.client.expects(:lease).once.returns('path' => leased, 'expires_at' => (Time.now + 300).iso8601)
+        RedmineKura.client.expects(:open_file).never
+        path = files.file('2026/11/a.txt', nil)
+        assert_equal leased, File.readlink(path)
+        assert_equal path, files.file('2026/11/a.txt', nil)
+        files.forget_file('2026/11/a.txt', nil)
+        assert_not File.exist?(path)
+        assert File.exist?(leased)
+      end
+    end
+  end
+
+  def test_a_lease_that_has_nearly_ended_is_renewed
+    Dir.mktmpdir do |cache|
+      with_local_dir(KURA_CACHE_DIR: cache) do
+        leased = File.join(cache, 'a.txt')
+        File.write(leased, 'abc')
+        RedmineKura.client.expects(:lease).twice.returns('path' => leased, 'expires_at' => (Time.now + 30).iso8601)
+        2.times { files.file('2026/11/a.txt', nil) }
+      end
+    end
+  end
+
+  def test_without_a_lease_a_copy_is_made
+    with_local_dir(KURA_CACHE_DIR: '/nowhere') do
+      stored = store('abc')
+      path = files.file(stored['key'], stored['digest'])
+      assert_not File.symlink?(path)
+      assert_equal 'abc', File.read(path)
     end
   end
 
