@@ -16,7 +16,12 @@ module RedmineKura
     # What may be sent again when an answer is lost, because twice does the same as once.
     IDEMPOTENT = %w[GET HEAD PUT DELETE].freeze
 
+    # How long an answer to `ready!` is good, and how long it is waited for: it is asked inside
+    # transactions.
     READY_SECONDS = 5
+
+    # Kura may refuse a larger body before it is sent.
+    EXPECT_FROM_BYTES = 1024 * 1024
 
     def initialize(configuration)
       @configuration = configuration
@@ -96,7 +101,7 @@ module RedmineKura
     def ready!(fresh: false)
       return if !fresh && @ready_until && now < @ready_until
 
-      call(Net::HTTP::Get.new('/readyz'))
+      call(Net::HTTP::Get.new('/readyz'), wait: [READY_SECONDS, @configuration.read_timeout.to_f].min)
       @ready_until = now + READY_SECONDS
     end
 
@@ -132,6 +137,7 @@ module RedmineKura
       if upload.size
         request.content_length = upload.size
         request['X-Kura-Size'] = upload.size.to_s
+        request['Expect'] = '100-continue' if upload.size > EXPECT_FROM_BYTES
       else
         request['Transfer-Encoding'] = 'chunked'
       end
@@ -139,16 +145,18 @@ module RedmineKura
     end
 
     # Sends the request and returns the response with its body read.
-    def call(request)
+    def call(request, wait: @configuration.read_timeout)
       sending(request) do
         connection = Connection.take(@configuration)
         begin
+          connection.read_timeout = wait
           connection.start unless connection.started?
           response = connection.request(request)
         rescue StandardError
           Connection.close(connection)
           raise
         end
+        connection.read_timeout = @configuration.read_timeout
         Connection.give_back(connection, @configuration)
         check(response.code.to_i, response) { response.body }
         response

@@ -10,6 +10,9 @@ module RedmineKura
     # Kura closes a connection that was idle for 30 s. Net::HTTP opens a new one after this time.
     IDLE_SECONDS = 20
 
+    # How long a large upload waits for Kura to say that it wants it.
+    CONTINUE_SECONDS = 1
+
     SLOT = :redmine_kura_connection
 
     # Net::HTTP over a Unix socket.
@@ -54,7 +57,8 @@ module RedmineKura
       private
 
       def build(configuration)
-        http = configuration.socket ? OverSocket.new('kura') : Net::HTTP.new(configuration.url.hostname, configuration.url.port, nil)
+        # The last nil: no proxy, whatever the environment says.
+        http = (configuration.socket ? OverSocket : Net::HTTP).new(configuration.url.hostname, configuration.url.port, nil)
         http.socket_path = configuration.socket if configuration.socket
         if configuration.url.scheme == 'https'
           http.use_ssl = true
@@ -65,6 +69,7 @@ module RedmineKura
         http.ssl_timeout = configuration.open_timeout
         http.read_timeout = configuration.read_timeout
         http.write_timeout = configuration.read_timeout if http.respond_to?(:write_timeout=)
+        http.continue_timeout = CONTINUE_SECONDS
         http.keep_alive_timeout = IDLE_SECONDS
         # Net::HTTP itself would repeat what may have happened already. Client decides.
         http.max_retries = 0

@@ -113,6 +113,24 @@ class KuraClientTest < ActiveSupport::TestCase
     client.delete_file(key) if key
   end
 
+  def test_a_large_body_that_kura_does_not_want_is_not_sent
+    problem = '{"code":"body_too_large"}'
+    answer = lambda do |socket, head|
+      assert_match(/^expect: 100-continue/i, head)
+      respond(socket, 413, { 'Connection' => 'close' }, problem)
+    end
+    sent = 0
+    upload = RedmineKura::Upload.new(StringIO.new('x' * 3_000_000))
+    read = upload.method(:read)
+    upload.define_singleton_method(:read) {|*arguments| (sent += 1) && read.call(*arguments)}
+    with_fake_kura(answer) do
+      assert_raises(RedmineKura::Error::TooLarge) do
+        client.store(upload, directory: 'x', name: '1_a', filename: 'a', content_type: 'a/b')
+      end
+    end
+    assert_equal 0, sent
+  end
+
   def test_over_a_unix_socket
     Dir.mktmpdir do |directory|
       path = File.join(directory, 'kura.sock')
