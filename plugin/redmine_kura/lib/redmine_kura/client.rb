@@ -20,9 +20,6 @@ module RedmineKura
     # transactions.
     READY_SECONDS = 5
 
-    # Kura may refuse a larger body before it is sent.
-    EXPECT_FROM_BYTES = 1024 * 1024
-
     def initialize(configuration)
       @configuration = configuration
     end
@@ -131,13 +128,16 @@ module RedmineKura
       request
     end
 
+    # The body is sent when Kura asks for it. A Kura that stalls has then nothing that it could
+    # store after Redmine has given up and told the user so.
     def send_upload(request, upload)
+      request['Expect'] = '100-continue'
       request.body_stream = upload
+      upload.wanted_within(@configuration.read_timeout)
       request['X-Kura-Digest'] = upload.digest if upload.digest
       if upload.size
         request.content_length = upload.size
         request['X-Kura-Size'] = upload.size.to_s
-        request['Expect'] = '100-continue' if upload.size > EXPECT_FROM_BYTES
       else
         request['Transfer-Encoding'] = 'chunked'
       end

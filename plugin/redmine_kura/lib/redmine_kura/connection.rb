@@ -10,9 +10,6 @@ module RedmineKura
     # Kura closes a connection that was idle for 30 s. Net::HTTP opens a new one after this time.
     IDLE_SECONDS = 20
 
-    # How long a large upload waits for Kura to say that it wants it.
-    CONTINUE_SECONDS = 1
-
     SLOT = :redmine_kura_connection
 
     # Net::HTTP over a Unix socket.
@@ -69,7 +66,8 @@ module RedmineKura
         http.ssl_timeout = configuration.open_timeout
         http.read_timeout = configuration.read_timeout
         http.write_timeout = configuration.read_timeout if http.respond_to?(:write_timeout=)
-        http.continue_timeout = CONTINUE_SECONDS
+        # How long an upload waits for Kura to say that it wants the body.
+        http.continue_timeout = configuration.read_timeout
         http.keep_alive_timeout = IDLE_SECONDS
         # Net::HTTP itself would repeat what may have happened already. Client decides.
         http.max_retries = 0

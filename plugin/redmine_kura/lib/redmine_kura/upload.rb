@@ -25,8 +25,14 @@ module RedmineKura
       @left = size
     end
 
+    # Net::HTTP sends the body also when nobody has asked for it in time. Then reading it fails.
+    def wanted_within(seconds)
+      @wanted_until = now + seconds
+    end
+
     # For Net::HTTP. A body that turns out shorter than announced must not look complete.
     def read(length = PIECE_BYTES, buffer = nil)
+      check_wanted
       # Some of the objects that Redmine is given do not fill a buffer, and end with false.
       piece = (buffer && size ? @io.read(length, buffer) : @io.read(length)) || nil
       buffer.replace(piece.to_s) if buffer && !buffer.equal?(piece)
@@ -42,6 +48,16 @@ module RedmineKura
     end
 
     private
+
+    def check_wanted
+      raise Error::Unavailable, 'Kura did not ask for the body of an upload' if @wanted_until && now >= @wanted_until
+
+      @wanted_until = nil
+    end
+
+    def now
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
 
     def rewindable?
       @io.respond_to?(:rewind)

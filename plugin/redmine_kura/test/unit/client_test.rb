@@ -53,6 +53,7 @@ class KuraClientTest < ActiveSupport::TestCase
 
   def test_a_connection_that_kura_closed_meanwhile_is_opened_anew_for_an_upload
     answer = lambda do |socket, head|
+      socket.write("HTTP/1.1 100 Continue\r\n\r\n")
       socket.read(head[/content-length: (\d+)/i, 1].to_i)
       respond(socket, 201, {}, '{"key":"x/1_a.txt"}')
       socket.close
@@ -113,14 +114,26 @@ class KuraClientTest < ActiveSupport::TestCase
     client.delete_file(key) if key
   end
 
-  def test_a_large_body_that_kura_does_not_want_is_not_sent
+  def test_a_stalled_kura_is_sent_no_body_that_it_could_store_later
+    received = nil
+    answer = lambda do |socket, _head|
+      received = socket.read
+    end
+    with_fake_kura(answer) do |server|
+      assert_raises(RedmineKura::Error::Unavailable) { upload('x') }
+      Timeout.timeout(2) { sleep 0.01 until received }
+      assert_equal ['', 1], [received, server.requests.size]
+    end
+  end
+
+  def test_a_body_that_kura_does_not_want_is_not_sent
     problem = '{"code":"body_too_large"}'
     answer = lambda do |socket, head|
       assert_match(/^expect: 100-continue/i, head)
       respond(socket, 413, { 'Connection' => 'close' }, problem)
     end
     sent = 0
-    upload = RedmineKura::Upload.new(StringIO.new('x' * 3_000_000))
+    upload = RedmineKura::Upload.new(StringIO.new('x' * 300_000))
     read = upload.method(:read)
     upload.define_singleton_method(:read) {|*arguments| (sent += 1) && read.call(*arguments)}
     with_fake_kura(answer) do
