@@ -107,7 +107,7 @@ module RedmineKura
       RedmineKura.client.open_file(@attachment.kura_key, range_headers(request))
     rescue Error::RangeNotSatisfiable => e
       headers['Content-Range'] = e.content_range if e.content_range
-      EmptyBody.new(416)
+      EmptyBody.new(416, 'Content-Length' => '0')
     end
 
     # If-Range names the ETag that Redmine gave out. Kura's own is another.
@@ -140,7 +140,9 @@ module RedmineKura
         @head[name]
       end
 
-      def each; end
+      def each
+        enum_for(:each) unless block_given?
+      end
     end
   end
 end

@@ -42,6 +42,9 @@ module RedmineKura
     end
 
     def each
+      # Rails 7 asks for the pieces without saying what to do with them.
+      return enum_for(:each) unless block_given?
+
       left = head.content_length
       given = 0
       piece = String.new

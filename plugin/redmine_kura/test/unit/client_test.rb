@@ -154,7 +154,7 @@ class KuraClientTest < ActiveSupport::TestCase
         respond(socket, 204)
         socket.close
       end
-      with_kura(KURA_URL: "unix:#{path}") { client.delete_file('a') }
+      with_kura(KURA_URL: "unix:#{path}") { assert_equal '204', client.delete_file('a').code }
       thread.join
     end
   end
