@@ -135,7 +135,14 @@ module RedmineKura
     end
 
     def make_directory(path)
-      FileUtils.mkdir_p(path, mode: 0o700) unless File.directory?(path)
+      return if File.directory?(path)
+
+      FileUtils.mkdir_p(path, mode: 0o700)
+      # In a directory for all, like /tmp, somebody else may have made it first.
+      owner = File.lstat(@configuration.local_dir).uid
+      return if [0, Process.euid].include?(owner)
+
+      raise Error::Misconfigured, "KURA_LOCAL_DIR belongs to another user (#{owner}): #{@configuration.local_dir}"
     end
 
     # Keys and digests are hashed: the same key with other bytes is another file, and nothing in

@@ -29,6 +29,17 @@ class KuraAttachmentTest < ActiveSupport::TestCase
     assert_empty Dir.children(RedmineKura.files.names_directory)
   end
 
+  def test_a_name_that_a_file_on_this_disk_has_is_passed_over
+    directory = Date.current.strftime('%Y/%m')
+    path = Attachment.create_diskfile('same.txt', directory, &:path)
+    taken = File.basename(path)
+    RedmineKura::Names.stubs(:propose).returns(taken)
+    attachment = create_attachment(fresh_content, filename: 'same.txt')
+    assert_equal taken.sub(/\A\d+/, &:succ), attachment.disk_filename
+  ensure
+    FileUtils.rm_f(path)
+  end
+
   def test_same_names_at_the_same_time_keep_their_own_bytes
     contents = Array.new(8) { fresh_content }
     stored = contents.map do |content|

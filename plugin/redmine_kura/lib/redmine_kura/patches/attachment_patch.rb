@@ -129,7 +129,7 @@ module RedmineKura
       end
 
       def kura_store_first(options)
-        kura_store if new_record? && @temp_file && (options[:validate] == false || valid?)
+        kura_store if new_record? && @temp_file && (options[:validate] == false || valid?(options[:context]))
         yield
       ensure
         # Not saved, and no rollback has said so: nobody will ever ask for the file.
@@ -140,7 +140,7 @@ module RedmineKura
         type = content_type.presence || Redmine::MimeType.of(filename)
         logger&.info("Saving attachment '#{filename}' (#{@temp_file.size} bytes) in Kura")
         answer = RedmineKura.client.store(
-          Upload.new(@temp_file), directory: target_directory, name: Names.propose(filename),
+          Upload.new(@temp_file), directory: target_directory, name: kura_proposed_name,
           filename: filename, content_type: type =~ %r{\A[\x21-\x7e]+/[\x20-\x7e]+\z} ? type : 'application/octet-stream'
         )
         self.disk_directory = answer['disk_directory']
@@ -149,6 +149,13 @@ module RedmineKura
         self.filesize = answer['size']
         @temp_file = nil
         @kura_stored_key = kura_key
+      end
+
+      # A file of this name on this disk would be taken for the one in Kura.
+      def kura_proposed_name
+        name = Names.propose(filename)
+        name = name.sub(/\A\d+/, &:succ) while File.exist?(File.join(self.class.storage_path, target_directory, name))
+        name
       end
 
       def kura_not_stored(error)
