@@ -19,6 +19,7 @@ module RedmineKura
     # How long an answer to `ready!` is good, and how long it is waited for: it is asked inside
     # transactions.
     READY_SECONDS = 5
+    READY_SLOT = :redmine_kura_ready
 
     def initialize(configuration)
       @configuration = configuration
@@ -93,13 +94,14 @@ module RedmineKura
       parse(call(json(Net::HTTP::Post.new('/v1/leases'), { key: key, digest: digest }.compact)).body)
     end
 
-    # Raises Error::Unavailable unless Kura and its store answer. An answer is good for some
-    # seconds, so that deleting a hundred files asks once.
+    # Raises Error::Unavailable unless Kura and its store answer. Within one request of Redmine's an
+    # answer is good for some seconds, so that deleting a hundred files asks once.
     def ready!(fresh: false)
-      return if !fresh && @ready_until && now < @ready_until
+      asked = Thread.current.thread_variable_get(READY_SLOT)
+      return if !fresh && asked && asked.first(2) == [self, RequestId.current] && now < asked.last
 
       call(Net::HTTP::Get.new('/readyz'), wait: [READY_SECONDS, @configuration.read_timeout.to_f].min)
-      @ready_until = now + READY_SECONDS
+      Thread.current.thread_variable_set(READY_SLOT, [self, RequestId.current, now + READY_SECONDS])
     end
 
     # The version that a running Kura says it has.

@@ -300,4 +300,24 @@ class KuraDownloadsTest < Redmine::IntegrationTest
     assert_difference('Attachment.count', -1) { delete "/attachments/#{attachment.id}" }
     assert_not kura?(attachment.kura_key)
   end
+
+  def test_deleting_when_kura_was_alive_a_moment_ago
+    first = attach
+    second = attach
+    delete "/attachments/#{first.id}"
+    RedmineKura.client.stubs(:call).raises(RedmineKura::Error::Unavailable, 'killed')
+    assert_no_difference('Attachment.count') { delete "/attachments/#{second.id}" }
+    assert_response 503
+  end
+
+  def test_deleting_many_files_asks_once_whether_kura_is_there
+    issue = Issue.generate!
+    3.times { attach(fresh_content, container: issue) }
+    asked = []
+    RedmineKura.client.stubs(:call).with {|request, *| asked << request.path}
+    delete "/issues/#{issue.id}", params: { todo: 'destroy' }
+    assert_nil Issue.find_by(id: issue.id)
+    assert_equal 1, asked.count('/readyz')
+    assert_equal 3, asked.grep(%r{\A/v1/files/}).size
+  end
 end
