@@ -15,7 +15,9 @@ end
 if RedmineKura.active?
   ApplicationController.include RedmineKura::Patches::ApplicationControllerPatch
   AdminController.prepend RedmineKura::Patches::AdminControllerPatch
-  Attachment.prepend RedmineKura::Patches::AttachmentPatch
+  Attachment.prepend RedmineKura::Patches::AttachmentReadingPatch
+  Attachment.prepend RedmineKura::Patches::AttachmentStoringPatch
+  Attachment.prepend RedmineKura::Patches::AttachmentKeepingPatch
   Attachment.singleton_class.prepend RedmineKura::Patches::AttachmentClassPatch
   AttachmentsController.prepend RedmineKura::Patches::AttachmentsControllerPatch
   Import.prepend RedmineKura::Patches::ImportPatch
