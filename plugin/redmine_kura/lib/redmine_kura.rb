@@ -20,10 +20,14 @@ module RedmineKura
       @files ||= LocalFiles.new(configuration, client)
     end
 
+    def leftovers
+      @leftovers ||= Leftovers.new(files, client)
+    end
+
     # For tests: as if Redmine had been started with this environment.
     def configure(env)
       @configuration = Configuration.new(env)
-      @client = @files = nil
+      @client = @files = @leftovers = nil
     end
 
     def logger

@@ -17,13 +17,19 @@ module RedmineKura
       return unless reuse(other)
 
       RedmineKura.files.forget_file(key, @attachment.digest)
-      RedmineKura.client.delete_file(key) if Attachment.where(disk_filename: filename).none?
+      delete(key) if Attachment.where(disk_filename: filename).none?
     rescue ActiveRecord::StatementInvalid, ActiveRecord::RecordNotFound
       # Not worth waiting for a lock, or a row is gone meanwhile: both files stay.
       nil
     end
 
     private
+
+    def delete(key)
+      RedmineKura.client.delete_file(key)
+    rescue Error => e
+      RedmineKura.leftovers.note(key, e)
+    end
 
     def candidate
       Attachment.where(digest: @attachment.digest, filesize: @attachment.filesize)

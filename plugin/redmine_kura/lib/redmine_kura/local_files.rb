@@ -13,7 +13,8 @@ module RedmineKura
   #   {KURA_LOCAL_DIR}/{tenant}/files/{what}/{disk_filename}
   #                            /imports/{hex}
   #                            /thumbnails/{digest}_{filesize}_{size}.thumb
-  #                            /names/
+  #                            /names/       (see Names)
+  #                            /leftovers/   (see Leftovers)
   class LocalFiles
     # Who has been given a path is about to open it.
     KEEP_SECONDS = 300
@@ -92,8 +93,10 @@ module RedmineKura
 
     def names_directory
       directory('names')
-    rescue SystemCallError => e
-      raise_readably(e)
+    end
+
+    def leftovers_directory
+      directory('leftovers')
     end
 
     # Raises unless copies can be made.
@@ -118,7 +121,7 @@ module RedmineKura
       File.open(File.join(directory, '.sweep'), File::RDWR | File::CREAT, 0o600) do |lock|
         remove_old if lock.flock(File::LOCK_EX | File::LOCK_NB)
       end
-    rescue SystemCallError => e
+    rescue SystemCallError, Error => e
       RedmineKura.logger.warn("Kura: local files cannot be swept: #{e.message}")
     end
 
@@ -132,6 +135,8 @@ module RedmineKura
       path = name ? File.join(root, name) : root
       make_directory(path)
       path
+    rescue SystemCallError => e
+      raise_readably(e)
     end
 
     def make_directory(path)

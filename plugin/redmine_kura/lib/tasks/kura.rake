@@ -25,8 +25,11 @@ namespace :kura do
     exit 1 unless steps.all?(&:ok?)
   end
 
-  desc 'Removes old copies of files from KURA_LOCAL_DIR. Redmine does so by itself as well.'
+  desc 'Removes old copies from KURA_LOCAL_DIR, and from Kura what could not be deleted before. Redmine does so by itself as well.'
   task sweep: :environment do
-    RedmineKura.files.sweep if RedmineKura.active?
+    next unless RedmineKura.active?
+
+    RedmineKura.files.sweep
+    RedmineKura.leftovers.delete
   end
 end

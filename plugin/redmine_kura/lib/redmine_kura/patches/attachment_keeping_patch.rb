@@ -52,10 +52,15 @@ module RedmineKura
         @kura_stored_key = nil
         RedmineKura.files.forget_file(key, digest)
         RedmineKura.client.delete_file(key)
-        RedmineKura.client.clear_thumbnails(digest, filesize) if digest.present? && (image? || is_pdf?)
+        kura_clear_thumbnails if digest.present? && (image? || is_pdf?)
       rescue Error => e
-        # The row is gone. `kura gc` finds what is left.
-        logger&.error("#{key} is of no use any more and could not be deleted: #{e.message}")
+        RedmineKura.leftovers.note(key, e)
+      end
+
+      def kura_clear_thumbnails
+        RedmineKura.client.clear_thumbnails(digest, filesize)
+      rescue Error => e
+        logger&.info("Thumbnails of #{disk_filename} were not cleared: #{e.message}")
       end
 
       # Core compares bytes on this disk. Kura's digests say the same without any being moved.

@@ -47,6 +47,7 @@ module RedmineKura
         self.filesize = answer['size']
         @temp_file = nil
         @kura_stored_key = kura_key
+        RedmineKura.leftovers.delete_now_and_then
       end
 
       def kura_content_type
@@ -76,7 +77,7 @@ module RedmineKura
         self.disk_filename = ''
         RedmineKura.client.delete_file(key)
       rescue Error => e
-        logger&.error("#{key} is of no use any more and could not be deleted: #{e.message}")
+        RedmineKura.leftovers.note(key, e)
       end
     end
   end
