@@ -301,6 +301,16 @@ class KuraDownloadsTest < Redmine::IntegrationTest
     assert_not kura?(attachment.kura_key)
   end
 
+  def test_programs_are_told_as_well
+    attachment = attach
+    with_settings rest_api_enabled: '1' do
+      with_dead_kura { delete "/attachments/#{attachment.id}.json", headers: credentials('admin') }
+    end
+    assert_response 503
+    assert_equal [I18n.t(:error_kura_unavailable, locale: :en)], JSON.parse(response.body)['errors']
+    assert_equal '10', response.headers['Retry-After']
+  end
+
   def test_deleting_when_kura_was_alive_a_moment_ago
     first = attach
     second = attach

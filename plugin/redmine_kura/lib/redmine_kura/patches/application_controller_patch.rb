@@ -17,11 +17,17 @@ module RedmineKura
         logger.error("Kura: #{error.message}")
         return render_404 if error.is_a?(Error::NotFound)
 
-        # Rails takes the extension of a downloaded file for the format that is wanted.
-        request.format = :html unless api_request? || request.xhr?
         headers['Retry-After'] = error.retry_after.to_s if error.retry_after
         headers['Cache-Control'] = 'no-store'
-        render_error(message: error.to_human, status: error.is_a?(Error::Unavailable) ? 503 : 500)
+        status = error.is_a?(Error::Unavailable) ? 503 : 500
+        if api_request?
+          render_api_errors(error.to_human)
+          self.status = status
+        else
+          # Rails takes the extension of a downloaded file for the format that is wanted.
+          request.format = :html unless request.xhr?
+          render_error(message: error.to_human, status: status)
+        end
       end
     end
   end
