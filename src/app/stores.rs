@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::{Budget, Share};
+use crate::cache::Tenancy;
 use crate::config::{Config, S3Config, StoreConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
@@ -104,6 +105,7 @@ impl Stores {
             share,
             places,
             store: TenantStore::new(store, settings.layout.clone(), self.import_ttl),
+            tenancy: Tenancy::of(settings),
         })
     }
 

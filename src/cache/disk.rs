@@ -20,10 +20,9 @@ use prometheus_client::metrics::counter::Counter;
 use rustix::fs::{FlockOperation, flock};
 
 use self::index::{EntryId, Index};
-use super::CacheKey;
+use super::{CacheKey, Tenancy};
 use crate::key::Original;
 use crate::metrics::{CacheMetrics, Metrics};
-use crate::tenant::TenantId;
 
 /// Trouble with the disk is logged no more often.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
@@ -141,7 +140,7 @@ impl DiskCache {
     }
 
     /// Removes the thumbnails of one original, or all of the tenant's.
-    pub async fn remove(self: &Arc<Self>, tenant: &TenantId, original: Option<Original>) {
+    pub async fn remove(self: &Arc<Self>, tenant: &Tenancy, original: Option<Original>) {
         let tenant = tenant.clone();
         let removed = self.off_the_threads(move |cache| {
             let ids = if let Some(original) = original {
