@@ -367,10 +367,12 @@ fn exactly(bytes: Vec<u8>) -> Bytes {
     bytes.into_boxed_slice().into()
 }
 
-/// The media type of a thumbnail, whoever has made it.
+/// The media type of a thumbnail, whoever has made it. It is shown in a page:
+/// no document is one.
 #[must_use]
 pub fn media_type(thumbnail: &[u8]) -> &'static str {
-    Format::of(thumbnail).map_or("application/octet-stream", Format::media_type)
+    let picture = Format::of(thumbnail).filter(|format| *format != Format::Pdf);
+    picture.map_or("application/octet-stream", Format::media_type)
 }
 
 /// The thumbnail in the tenant's folder; `None` also for one that cannot be.

@@ -278,9 +278,15 @@ async fn thumbnails_of_redmica_s3_are_used_as_they_are() {
     put(100, b"GIF89a, but not really");
     put(150, b"who knows");
     for (side, media_type, bytes) in [
+    put(300, b"%PDF-1.7, which browsers run");
         (100, "image/gif", &b"GIF89a, but not really"[..]),
         (150, "application/octet-stream", b"who knows"),
     ] {
+        (
+            300,
+            "application/octet-stream",
+            b"%PDF-1.7, which browsers run",
+        ),
         let response = bench.app.thumbnail(&name_of(&body, side), KEY).await;
         assert_eq!(response.headers()["content-type"], media_type);
         assert_eq!(response.bytes().await.unwrap(), bytes);
