@@ -216,6 +216,11 @@ impl Thumbnails {
         }
         let unlikely_stored = wish.source.is_some() && self.recent.is_unmade(&wish.key);
         if !unlikely_stored && let Some(bytes) = stored(store, wish.key.thumbnail).await? {
+            if !store.owns_thumbnails() {
+                // It may be another's. Who has the file may see what it shows.
+                let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
+                source::find(store, source, wish.key.thumbnail.original()).await?;
+            }
             return found(bytes, Origin::Store);
         }
         found(self.render(wish, store).await?, Origin::Rendered)
