@@ -1,11 +1,13 @@
 //! Thumbnails kept close at hand, within bounds of bytes: in [`memory`] and on
-//! [`disk`]. Both forget what was not asked for longest.
+//! [`disk`]. Both forget what was not asked for longest. What is on disk lies in a
+//! [`place`] of its own.
 //!
 //! The [`Tenancy`] is a part of every key: what one tenant has put into a cache
 //! no other can be given, nor the same with another folder.
 
 pub mod disk;
 pub mod memory;
+pub mod place;
 
 use std::fmt;
 use std::sync::Arc;

@@ -221,6 +221,11 @@ impl Thumbnails {
         }
         let unlikely_stored = wish.source.is_some() && self.recent.is_unmade(&wish.key);
         if !unlikely_stored && let Some(stored) = self.stored(&wish.key, store).await? {
+            if !store.owns_thumbnails() {
+                // It may be another's. Who has the file may see what it shows.
+                let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
+                source::find(store, source, wish.key.thumbnail.original()).await?;
+            }
             return Ok(stored);
         }
         let rendered = self.render(wish, store).await?;
@@ -425,10 +430,12 @@ fn exactly(bytes: Vec<u8>) -> Bytes {
     bytes.into_boxed_slice().into()
 }
 
-/// The media type of a thumbnail, whoever has made it.
+/// The media type of a thumbnail, whoever has made it. It is shown in a page:
+/// no document is one.
 #[must_use]
 pub fn media_type(thumbnail: &[u8]) -> &'static str {
-    Format::of(thumbnail).map_or("application/octet-stream", Format::media_type)
+    let picture = Format::of(thumbnail).filter(|format| *format != Format::Pdf);
+    picture.map_or("application/octet-stream", Format::media_type)
 }
 
 #[cfg(test)]

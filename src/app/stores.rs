@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::budget::{Budget, Share};
 use crate::cache::Tenancy;
-use crate::config::{Config, S3Config, StoreConfig};
+use crate::config::{CACHE_FOLDER, Config, S3Config, StoreConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
 use crate::storage::BlobStore;
@@ -179,6 +179,10 @@ fn s3_store(bucket: &Arc<Bucket>, settings: &TenantSettings, share: &Share) -> S
 }
 
 fn open_directory(root: &Path, bucket: &str) -> Result<Arc<dyn BlobStore>> {
+    anyhow::ensure!(
+        bucket != CACHE_FOLDER,
+        "a directory store has its cache in `{CACHE_FOLDER}`: no bucket can have this name"
+    );
     let path = root.join(bucket);
     let store = DirectoryStore::open(&path)
         .with_context(|| format!("the directory {} cannot be used as a store", path.display()))?;

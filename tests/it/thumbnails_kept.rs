@@ -103,6 +103,19 @@ async fn making_is_one_get_and_one_put_and_showing_again_is_nothing() {
 }
 
 #[tokio::test]
+async fn without_room_on_disk_nothing_is_kept_there() {
+    let app = TestApp::with(&[("KURA_CACHE_BYTES", "0")], |_| {}).await;
+    let body = picture(1);
+    let upload = app.upload("261122194501_a", body.clone()).send().await;
+    assert_eq!(upload.unwrap().status(), 201);
+    let name = name_of(&body, 100);
+    app.shown(&name, "2026/11/261122194501_a").await;
+    app.shown(&name, "2026/11/261122194501_a").await;
+    assert_eq!(app.from("memory"), 1);
+    assert!(!app.root.path().join("cache/thumbnails").exists());
+}
+
+#[tokio::test]
 async fn first_time_on_another_task_is_one_get() {
     let bench = Bench::start().await;
     let body = picture(1);
