@@ -114,8 +114,8 @@ module Lab
       }.merge(environment).compact
     end
 
-    def start
-      spawn(@environment, KURA, 'serve', log: "#{@dir}.log")
+    def start(as: [])
+      spawn(@environment, *as, KURA, 'serve', log: "#{@dir}.log")
       Lab.wait('Kura') { alive? ? up? : raise(File.read(log)) }
       self
     end
@@ -275,7 +275,7 @@ module Lab
       token = JSON.parse(response.body).dig('upload', 'token')
       upload = { token: token, filename: name, content_type: type }.compact
       response = request('put', "/issues/#{issue}.json", JSON.generate(issue: { uploads: [upload] }),
-                         'Content-Type' => 'application/json')
+                         { 'Content-Type' => 'application/json' })
       raise "attaching #{name}: #{response.code} #{response.body[0, 300]}" unless response.code =~ /\A2/
 
       token.to_i
@@ -301,5 +301,34 @@ module Lab
 
     # chroot and env become puma: the process keeps its id.
     def ruby_pid = pid
+  end
+
+  # Somebody who is logged in, without a browser.
+  class Session
+    def initialize(redmine, login)
+      @redmine = redmine
+      @cookie = nil
+      page = get('/login').body
+      @token = page[/name="csrf-token" content="([^"]+)"/, 1]
+      form = URI.encode_www_form('username' => login, 'password' => "#{login}1234", 'authenticity_token' => @token)
+      response = request('post', '/login', form, { 'Content-Type' => 'application/x-www-form-urlencoded' })
+      raise 'no login' unless response.code == '302'
+
+      @token = get('/my/page').body[/name="csrf-token" content="([^"]+)"/, 1]
+    end
+
+    def get(path) = request('get', path)
+
+    def post(path, form, type = 'multipart/form-data; boundary=kura')
+      request('post', path, form, { 'Content-Type' => type, 'X-CSRF-Token' => @token })
+    end
+
+    def request(method, path, body = nil, headers = {})
+      headers = headers.merge('Cookie' => @cookie) if @cookie
+      response = @redmine.request(method, path, body, headers, key: '')
+      cookies = response.get_fields('Set-Cookie')
+      @cookie = cookies.map { |c| c[/\A[^;]+/] }.join('; ') if cookies
+      response
+    end
   end
 end
