@@ -6,7 +6,7 @@ require_relative 'lab'
 
 module Lab
   class Apache < Child
-    MODULES = %w[mpm_event authn_core authz_core authz_host env mime dir log_config headers proxy proxy_http xsendfile passenger].freeze
+    MODULES = %w[mpm_event authn_core authz_core authz_host env mime dir headers proxy proxy_http xsendfile passenger].freeze
     USER = 'www-data'
 
     attr_reader :port
@@ -14,10 +14,14 @@ module Lab
     # sites: { 'a' => { environment } }; each is served at http://a.localhost:port.
     def initialize(code, sites, kura_url:, sendfile: nil)
       super()
+      @sites = sites
       @port = Lab.free_port
       @dir = File.join(Lab.scratch, "apache-#{@port}")
-      FileUtils.mkdir_p("#{@dir}/passenger")
-      FileUtils.chown(USER, USER, "#{@dir}/passenger")
+      # Sockets are made in it, whose names may have 107 bytes at most.
+      @registry = Dir.mktmpdir('kp-').tap { |dir| at_exit { FileUtils.rm_rf(dir) } }
+      FileUtils.mkdir_p(@dir)
+      FileUtils.touch("#{@dir}/passenger.log")
+      FileUtils.chown_R(USER, USER, [@dir, @registry])
       File.write("#{@dir}/httpd.conf", configuration(code, sites, kura_url, sendfile))
     end
 
@@ -25,7 +29,15 @@ module Lab
       spawn({ 'LANG' => 'C.UTF-8' }, '/usr/sbin/apache2', '-d', '/etc/apache2', '-f', "#{@dir}/httpd.conf", '-DFOREGROUND',
             log: "#{@dir}/start.log")
       Lab.wait('Apache') { alive? ? answering? : raise(File.read(log)) }
+      @sites.each_key { |site| boot(site) }
       self
+    end
+
+    # Passenger boots a site when it is first asked for.
+    def boot(site)
+      request = Net::HTTP::Get.new('/login', { 'Host' => "#{site}.localhost" })
+      response = Net::HTTP.start('127.0.0.1', @port, read_timeout: 120) { |http| http.request(request) }
+      raise "#{site}: #{response.code} #{File.read("#{@dir}/passenger.log")[-3000..]}" unless response.code == '200'
     end
 
     def answering?
@@ -36,6 +48,7 @@ module Lab
 
     def url(site) = "http://#{site}.localhost:#{@port}"
     def error_log = "#{@dir}/error.log"
+    def access_log = "#{@dir}/access.log"
 
     private
 
@@ -44,7 +57,7 @@ module Lab
         #{MODULES.map { |m| "LoadModule #{m}_module /usr/lib/apache2/modules/mod_#{m}.so" }.join("\n")}
         PidFile #{@dir}/apache.pid
         ErrorLog #{error_log}
-        CustomLog #{@dir}/access.log "%v %>s %B %r"
+        CustomLog #{access_log} "%v %>s %B %r"
         Listen 127.0.0.1:#{@port}
         ServerName localhost
         User #{USER}
@@ -52,7 +65,7 @@ module Lab
         TypesConfig /etc/mime.types
         PassengerRoot /usr/lib/ruby/vendor_ruby/phusion_passenger/locations.ini
         PassengerRuby /usr/bin/ruby
-        PassengerInstanceRegistryDir #{@dir}/passenger
+        PassengerInstanceRegistryDir #{@registry}
         PassengerUserSwitching off
         PassengerDefaultUser #{USER}
         PassengerLogFile #{@dir}/passenger.log

@@ -5,6 +5,22 @@ as_root() {
 	if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n --preserve-env=PATH,BUNDLER_VERSION,DEBIAN_FRONTEND "$@"; fi
 }
 
+# Ends the set-up: not here, and why.
+give_up() {
+	echo "$*" >&2
+	exit 77
+}
+
+# redmine_bundler DIRECTORY: puts a `bundle` first on PATH that is the version
+# which Debian 12's Redmine asks for. With a newer one its package cannot be
+# configured, and every later run of apt that touches gems deletes its Gemfile.lock.
+redmine_bundler() {
+	mkdir -p "$1/bin"
+	printf '#!/bin/sh\nBUNDLER_VERSION=2.3.15 exec /usr/bin/bundle "$@"\n' >"$1/bin/bundle"
+	chmod +x "$1/bin/bundle"
+	export PATH=$1/bin:$PATH BUNDLER_VERSION=2.3.15
+}
+
 have_packages() {
 	local name
 	for name; do

@@ -69,6 +69,11 @@ module Lab
       false
     end
 
+    # Waits for its own end; its status.
+    def wait
+      Process.waitpid2(@pid).last.tap { @pid = nil }
+    end
+
     def signal(name)
       Process.kill(name, @pid) if @pid
     rescue Errno::ESRCH
@@ -149,6 +154,11 @@ module Lab
         cursor = page['cursor'] || page['next_cursor'] or return keys
         cursor = URI.encode_www_form_component(cursor)
       end
+    end
+
+    def delete(key)
+      request = Net::HTTP::Delete.new("/v1/files/#{key}", { 'Authorization' => "Bearer #{token}" })
+      Net::HTTP.start('127.0.0.1', @port) { |http| http.request(request) }
     end
 
     # The sum of a counter over its labels, those with `matching` in their labels only.
@@ -257,7 +267,7 @@ module Lab
       elsif body
         request.body = body
       end
-      Net::HTTP.start('127.0.0.1', @port, read_timeout: timeout, max_retries: 0) do |http|
+      Net::HTTP.start('127.0.0.1', @port, read_timeout: timeout, max_retries: 0, ignore_eof: false) do |http|
         http.request(request) { |response| block_given? ? yield(response) : response.body }
       end
     end

@@ -121,14 +121,11 @@ module Lab
     FINISHED = '.attachments_fields input.token[value]:not([value=""])'
     private_constant :FINISHED
 
-    # The path of the file that the block makes Chromium download.
+    # The path of the file that the block makes Chromium download, until the next.
     def download
-      before = Dir.children(@downloads)
+      FileUtils.rm_f(Dir["#{@downloads}/*"])
       yield
-      name = Lab.wait('download', 60) do
-        (Dir.children(@downloads) - before).find { |file| !file.end_with?('.crdownload') && !file.start_with?('.') }
-      end
-      File.join(@downloads, name)
+      Lab.wait('download', 60) { Dir["#{@downloads}/*"].find { |file| !file.end_with?('.crdownload') } }
     end
 
     # What a script in this page gets: status, headers, bytes.
