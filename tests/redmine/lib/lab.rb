@@ -210,6 +210,9 @@ module Lab
 
     def chdir = @chroot ? '/' : @path
 
+    # When its original was set up.
+    def made_at = File.mtime(@chroot ? "#{@base}/.root-ready" : "#{@base}/root/.kura-ready")
+
     # The same path as code inside sees it.
     def inside(path) = @chroot ? path.delete_prefix(@chroot) : path
 
