@@ -78,7 +78,8 @@ pub enum RenderError<E> {
     /// The source broke off.
     #[error("the source broke off")]
     Source(E),
-    /// No worker can be had; the text is for the log.
+    /// No worker could be had, or it was lost through no fault of the picture;
+    /// the text is for the log.
     #[error("no worker can be had: {0}")]
     Unavailable(String),
 }
@@ -242,7 +243,10 @@ impl Seat<'_> {
             }
             Outcome::Lost(loss) => {
                 self.pool.note(loss);
-                Err(loss.refusal())
+                Err(loss.refusal().ok_or_else(|| {
+                    self.pool.count_render("unavailable");
+                    RenderError::Unavailable(format!("it was lost ({})", loss.name()))
+                })?)
             }
             Outcome::Source(error) => {
                 self.pool.count_render("source_broke_off");

@@ -25,6 +25,9 @@ const TIME_TO_END: Duration = Duration::from_secs(1);
 /// CPU time beyond the deadline, after which a worker is ended that nobody
 /// looks after. `RLIMIT_CPU` counts whole seconds.
 const CPU_GRACE: Duration = Duration::from_secs(1);
+/// The unit of CPU time in `/proc/PID/stat` (`USER_HZ`, which is 100 wherever
+/// Kura runs).
+const TICK: Duration = Duration::from_millis(10);
 /// How much is read at once of what a worker says, in bytes.
 const INBOX_BYTES: usize = 16 << 10;
 
@@ -97,8 +100,16 @@ impl Worker {
             Ok(Ok(Report::Begun)) => Ok(()),
             Ok(Ok(_)) => Err(Loss::Protocol),
             Ok(Err(loss)) => Err(loss),
-            Err(_) => Err(Loss::Deadline),
+            Err(_) => Err(Loss::Stalled),
         }
+    }
+
+    /// The CPU time that it has taken since its last answer.
+    fn computed(&self) -> Duration {
+        let stat = self.child.id().map(|pid| format!("/proc/{pid}/stat"));
+        let stat = stat.and_then(|path| std::fs::read_to_string(path).ok());
+        let all = stat.as_deref().and_then(cpu_time);
+        all.unwrap_or_default().saturating_sub(self.spent)
     }
 
     /// Sets how much CPU time it may have taken in all. It is set from here,
@@ -155,7 +166,9 @@ impl Worker {
                     Some(Err(error)) => return Outcome::Source(error),
                     None => feed.end(),
                 },
-                () = sleep(left), if waits_for_worker => return Outcome::Lost(Loss::Deadline),
+                () = sleep(left), if waits_for_worker => {
+                    return Outcome::Lost(Loss::late(self.computed(), deadline));
+                }
             }
             if waits_for_worker {
                 left = left.saturating_sub(since.elapsed());
@@ -180,7 +193,7 @@ impl Worker {
         match timeout(left, feed.finish(&mut writer)).await {
             Ok(Ok(())) => Outcome::Answered(cpu, result),
             Ok(Err(_)) => Outcome::Lost(self.death().await),
-            Err(_) => Outcome::Lost(Loss::Deadline),
+            Err(_) => Outcome::Lost(Loss::Stalled),
         }
     }
 
@@ -206,6 +219,17 @@ impl Worker {
             _ => Loss::Protocol,
         }
     }
+}
+
+/// The CPU time in `/proc/PID/stat`: the fields `utime` and `stime`, which are
+/// the 14th and 15th (proc_pid_stat(5)). The second, in parentheses, may have
+/// anything in it.
+fn cpu_time(stat: &str) -> Option<Duration> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11).map(str::parse);
+    let (user, system) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    let ticks: u32 = u32::checked_add(user, system)?;
+    Some(TICK * ticks)
 }
 
 /// The report that `said` is, if it is there: nothing may come after it.
@@ -269,5 +293,19 @@ impl Feed {
             socket.write_all_buf(&mut self.frame).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_read_whatever_a_process_is_called() {
+        let stat = "7 (a) (b 1) S 1 7 7 0 -1 4194560 1 0 0 0 150 25 0 0 20 0 1 0 9";
+        assert_eq!(cpu_time(stat), Some(Duration::from_millis(1750)));
+        assert_eq!(cpu_time("7 (a) S 1 7"), None);
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(cpu_time(&own).is_some());
     }
 }
