@@ -33,7 +33,7 @@ use crate::cache::memory::MemoryCache;
 use crate::key::{FileKey, ObjectKey, Original, ThumbKey};
 use crate::metrics::{Metrics, ThumbnailLabels};
 use crate::render::format::Format;
-use crate::render::pool::{Busy, Pool, RenderError, Urgency};
+use crate::render::pool::{Busy, Pool, RenderError};
 use crate::render::protocol::MAX_THUMBNAIL_BYTES;
 use crate::render::{Order, Refusal};
 use crate::storage::scoped::{TenantStore, TenantStoreError};
@@ -97,6 +97,7 @@ impl From<RenderError<StoreError>> for ThumbnailError {
         match error {
             RenderError::Refused(refusal) => Self::Refused(refusal),
             RenderError::Source(error) => Self::Store(error.into()),
+            RenderError::Stalled => Self::Store(StoreError::Unavailable(error.to_string()).into()),
             RenderError::Unavailable(text) => Self::Unavailable(text),
         }
     }
@@ -227,9 +228,11 @@ impl Thumbnails {
         if thumbnail.original().size_bytes > self.max_source_bytes {
             return Err(Refusal::TooLarge.into());
         }
-        // First, so that nothing is read while it is waited for.
-        let seat = self.places.pool.seat(Urgency::Interactive).await?;
-        let mut source = Source::open(store, source, thumbnail.original()).await?;
+        let turn = self.places.pool.turn().await?;
+        // Before there is a worker that would have to wait for it.
+        let source = Source::open(store, source, thumbnail.original());
+        let mut source = turn.open(source).await??;
+        let seat = turn.seat().await?;
         let rendered = seat.render(order(thumbnail), &mut source).await?;
         source.verify().await?;
         Ok(exactly(rendered.bytes))

@@ -1,7 +1,7 @@
 //! The worker processes and the queue before them.
 //!
-//! A [`Seat`] is the right to one worker for one thumbnail: `queue` decides
-//! who gets it. `process` is one worker and what is said to it, `spawner`
+//! A [`Turn`] is the right to open a source, a [`Seat`] the right to one worker
+//! for one thumbnail: `queue` decides who gets them. `process` is one worker and what is said to it, `spawner`
 //! starts them, `idle` keeps them, `loss` is what their death means.
 
 mod idle;
@@ -13,12 +13,13 @@ mod spawner;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use thiserror::Error;
 use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout};
 
 use self::idle::Idle;
 use self::loss::Loss;
@@ -43,6 +44,9 @@ pub struct PoolOptions {
     /// How long a worker may take for a thumbnail, not counting the wait for
     /// its source.
     pub deadline: Duration,
+    /// How long a worker may wait for the source of a thumbnail, in all, and
+    /// anybody for its first bytes.
+    pub source_patience: Duration,
     /// Memory that a worker may take, in bytes (`RLIMIT_AS`).
     pub worker_memory_bytes: u64,
     /// Thumbnails after which a worker is replaced.
@@ -78,6 +82,9 @@ pub enum RenderError<E> {
     /// The source broke off.
     #[error("the source broke off")]
     Source(E),
+    /// The source did not come in time.
+    #[error("the source did not come in time")]
+    Stalled,
     /// No worker could be had, or it was lost through no fault of the picture;
     /// the text is for the log.
     #[error("no worker can be had: {0}")]
@@ -90,7 +97,8 @@ pub struct Pool {
     options: PoolOptions,
     drills: bool,
     metrics: Metrics,
-    queue: Arc<Queue>,
+    turns: Arc<Queue>,
+    seats: Arc<Queue>,
     idle: Arc<Idle>,
     spawner: OnceCell<Spawner>,
     /// What the log was told last of whether workers can be had.
@@ -103,6 +111,18 @@ const NOTHING: u8 = 0;
 const READY: u8 = 1;
 /// The log was told that there are none.
 const UNAVAILABLE: u8 = 2;
+
+/// So many sources for each worker may be open before it is free: enough to
+/// keep it busy, and to spare for some that are slow to come.
+const AHEAD: usize = 8;
+
+/// The right to open a source, which is to be there when its worker is.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    pool: &'a Pool,
+    until: Instant,
+    _place: Place,
+}
 
 /// A worker of one's own, for one thumbnail.
 #[derive(Debug)]
@@ -125,9 +145,11 @@ impl Pool {
     }
 
     fn with(options: PoolOptions, metrics: Metrics, drills: bool) -> Arc<Self> {
-        let waiting = metrics.render_queue.clone();
+        let queue = |places, length| Queue::new(places, length, metrics.render_queue.clone());
+        let ahead = options.workers * AHEAD;
         Arc::new(Self {
-            queue: Queue::new(options.workers, options.queue, waiting),
+            turns: queue(ahead, options.queue.saturating_sub(ahead)),
+            seats: queue(options.workers, options.queue),
             idle: Idle::new(options.worker_idle),
             options,
             drills,
@@ -147,12 +169,31 @@ impl Pool {
         }
     }
 
+    /// Waits until a source may be opened for which somebody waits.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn turn(&self) -> Result<Turn<'_>, Busy> {
+        let until = Instant::now() + self.options.patience;
+        let place = self.turns.wait(Urgency::Interactive, until).await?;
+        Ok(Turn {
+            pool: self,
+            until,
+            _place: place,
+        })
+    }
+
     /// Waits for a worker.
     ///
     /// # Errors
     /// [`Busy`].
     pub async fn seat(&self, urgency: Urgency) -> Result<Seat<'_>, Busy> {
-        let place = self.queue.wait(urgency, self.options.patience).await?;
+        let until = Instant::now() + self.options.patience;
+        self.seat_until(urgency, until).await
+    }
+
+    async fn seat_until(&self, urgency: Urgency, until: Instant) -> Result<Seat<'_>, Busy> {
+        let place = self.seats.wait(urgency, until).await?;
         Ok(Seat {
             pool: self,
             _place: place,
@@ -212,6 +253,27 @@ impl Pool {
     }
 }
 
+impl<'a> Turn<'a> {
+    /// Opens the source: waits for `opening`, but not for ever.
+    ///
+    /// # Errors
+    /// [`RenderError::Stalled`].
+    pub async fn open<T, E>(&self, opening: impl Future<Output = T>) -> Result<T, RenderError<E>> {
+        let patience = self.pool.options.source_patience;
+        let opened = timeout(patience, opening).await;
+        opened.map_err(|_| RenderError::Stalled)
+    }
+
+    /// Waits for a worker. The wait for the turn counts.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn seat(self) -> Result<Seat<'a>, Busy> {
+        let pool = self.pool;
+        pool.seat_until(Urgency::Interactive, self.until).await
+    }
+}
+
 impl Seat<'_> {
     /// Makes one thumbnail. It may be done before all of `source` was read.
     /// Dropped while it is under way, it ends the worker.
@@ -233,7 +295,7 @@ impl Seat<'_> {
             RenderError::Unavailable(why)
         })?;
         let started = Instant::now();
-        let result = match worker.converse(source, options.deadline).await {
+        let result = match worker.converse(source, options).await {
             Outcome::Answered(cpu, result) => {
                 metrics.render_cpu_seconds.observe(cpu.as_secs_f64());
                 if worker.jobs < options.worker_jobs {
@@ -251,6 +313,10 @@ impl Seat<'_> {
             Outcome::Source(error) => {
                 self.pool.count_render("source_broke_off");
                 return Err(RenderError::Source(error));
+            }
+            Outcome::Stalled => {
+                self.pool.count_render("source_broke_off");
+                return Err(RenderError::Stalled);
             }
         };
         let seconds = started.elapsed().as_secs_f64();

@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::PoolOptions;
 use super::loss::Loss;
 use super::queue::Shown;
 use super::spawner::Spawned;
@@ -55,6 +56,8 @@ pub(super) enum Outcome<E> {
     Lost(Loss),
     /// The source broke off; the worker still waits for the rest of it.
     Source(E),
+    /// The worker has waited for the source for too long.
+    Stalled,
 }
 
 impl Worker {
@@ -130,15 +133,16 @@ impl Worker {
     }
 
     /// Sends the source and waits for the answer, both at once: the worker may
-    /// answer before it has read everything. What counts against `deadline` is
-    /// the time in which it is the worker that is waited for.
+    /// answer before it has read everything. What counts against the deadline is
+    /// the time in which it is the worker that is waited for; all else is the
+    /// source's.
     pub(super) async fn converse<E>(
         &mut self,
         source: &mut (impl Stream<Item = Result<Bytes, E>> + Send + Unpin),
-        deadline: Duration,
+        options: &PoolOptions,
     ) -> Outcome<E> {
         let started = Instant::now();
-        let mut left = deadline;
+        let (mut left, mut source_left) = (options.deadline, options.source_patience);
         let mut feed = Feed::default();
         let (mut reader, mut writer) = self.socket.split();
         let report = loop {
@@ -167,12 +171,16 @@ impl Worker {
                     None => feed.end(),
                 },
                 () = sleep(left), if waits_for_worker => {
-                    return Outcome::Lost(Loss::late(self.computed(), deadline));
+                    return Outcome::Lost(Loss::late(self.computed(), options.deadline));
                 }
+                () = sleep(source_left), if !waits_for_worker => return Outcome::Stalled,
             }
-            if waits_for_worker {
-                left = left.saturating_sub(since.elapsed());
-            }
+            let spent = if waits_for_worker {
+                &mut left
+            } else {
+                &mut source_left
+            };
+            *spent = spent.saturating_sub(since.elapsed());
         };
         self.inbox = BytesMut::new();
         let (cpu, result) = match report {

@@ -3,10 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Busy, Urgency};
 
@@ -44,14 +44,14 @@ impl Queue {
         })
     }
 
-    /// Waits for a place, no longer than `patience`.
+    /// Waits for a place, no longer than `until`.
     ///
     /// # Errors
     /// [`Busy`], at once when the queue is full.
     pub(super) async fn wait(
         self: &Arc<Self>,
         urgency: Urgency,
-        patience: Duration,
+        until: Instant,
     ) -> Result<Place, Busy> {
         let waiter = {
             let mut state = self.lock();
@@ -70,7 +70,7 @@ impl Queue {
             waiter
         };
         let _shown = Shown::new(&self.waiting);
-        match tokio::time::timeout(patience, waiter).await {
+        match timeout_at(until, waiter).await {
             Ok(Ok(place)) => Ok(place),
             _ => Err(Busy),
         }
@@ -142,11 +142,15 @@ impl Drop for Shown {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures_util::FutureExt;
 
     use super::*;
 
-    const LONG: Duration = Duration::from_mins(1);
+    fn long() -> Instant {
+        Instant::now() + Duration::from_mins(1)
+    }
 
     fn queue(places: usize, length: usize) -> Arc<Queue> {
         Queue::new(places, length, Gauge::default())
@@ -155,14 +159,14 @@ mod tests {
     #[tokio::test]
     async fn those_who_wait_come_before_nobody_who_does_and_then_in_order() {
         let queue = queue(1, 4);
-        let place = queue.wait(Urgency::Bulk, LONG).await.unwrap();
+        let place = queue.wait(Urgency::Bulk, long()).await.unwrap();
         let mut waits = [
             Urgency::Bulk,
             Urgency::Interactive,
             Urgency::Bulk,
             Urgency::Interactive,
         ]
-        .map(|urgency| Box::pin(queue.wait(urgency, LONG)));
+        .map(|urgency| Box::pin(queue.wait(urgency, long())));
         assert!(waits.iter_mut().all(|wait| wait.now_or_never().is_none()));
         assert_eq!(queue.waiting.get(), 4);
         let mut place = Some(place);
@@ -177,13 +181,13 @@ mod tests {
     #[tokio::test]
     async fn queue_is_bounded_and_those_who_leave_make_room() {
         let queue = queue(1, 1);
-        let place = queue.wait(Urgency::Interactive, LONG).await.unwrap();
-        let mut first = Box::pin(queue.wait(Urgency::Interactive, LONG));
+        let place = queue.wait(Urgency::Interactive, long()).await.unwrap();
+        let mut first = Box::pin(queue.wait(Urgency::Interactive, long()));
         assert!(first.as_mut().now_or_never().is_none());
-        let second = queue.wait(Urgency::Interactive, LONG).now_or_never();
+        let second = queue.wait(Urgency::Interactive, long()).now_or_never();
         assert!(matches!(second, Some(Err(Busy))));
         drop(first);
-        let mut third = Box::pin(queue.wait(Urgency::Interactive, LONG));
+        let mut third = Box::pin(queue.wait(Urgency::Interactive, long()));
         assert!(third.as_mut().now_or_never().is_none());
         drop(place);
         assert!(third.await.is_ok());
@@ -192,14 +196,14 @@ mod tests {
     #[tokio::test]
     async fn place_given_to_who_left_before_noticing_is_not_lost() {
         let queue = queue(1, 1);
-        let place = queue.wait(Urgency::Interactive, LONG).await.unwrap();
-        let mut wait = Box::pin(queue.wait(Urgency::Interactive, LONG));
+        let place = queue.wait(Urgency::Interactive, long()).await.unwrap();
+        let mut wait = Box::pin(queue.wait(Urgency::Interactive, long()));
         assert!(wait.as_mut().now_or_never().is_none());
         drop(place);
         drop(wait);
         assert!(
             queue
-                .wait(Urgency::Bulk, LONG)
+                .wait(Urgency::Bulk, long())
                 .now_or_never()
                 .unwrap()
                 .is_ok()
@@ -209,8 +213,11 @@ mod tests {
     #[tokio::test]
     async fn patience_ends() {
         let queue = queue(1, 1);
-        let _place = queue.wait(Urgency::Interactive, LONG).await.unwrap();
-        let wait = queue.wait(Urgency::Interactive, Duration::from_millis(5));
+        let _place = queue.wait(Urgency::Interactive, long()).await.unwrap();
+        let wait = queue.wait(
+            Urgency::Interactive,
+            Instant::now() + Duration::from_millis(5),
+        );
         assert_eq!(wait.await.err(), Some(Busy));
         assert_eq!(queue.waiting.get(), 0);
     }

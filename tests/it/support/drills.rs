@@ -103,6 +103,7 @@ pub fn options() -> PoolOptions {
         queue: 100,
         patience: Duration::from_mins(1),
         deadline: Duration::from_secs(20),
+        source_patience: Duration::from_mins(1),
         worker_memory_bytes: NEXT.fetch_add(4096, Ordering::Relaxed),
         worker_jobs: 1000,
         worker_idle: Duration::from_mins(1),
