@@ -33,7 +33,7 @@ use crate::cache::memory::MemoryCache;
 use crate::key::{FileKey, ObjectKey, Original, ThumbKey};
 use crate::metrics::{Metrics, ThumbnailLabels};
 use crate::render::format::Format;
-use crate::render::pool::{Busy, Pool, RenderError};
+use crate::render::pool::{Busy, Pool, RenderError, Seat};
 use crate::render::protocol::MAX_THUMBNAIL_BYTES;
 use crate::render::{Order, Refusal};
 use crate::storage::scoped::{TenantStore, TenantStoreError};
@@ -126,6 +126,12 @@ struct Found {
     origin: Origin,
 }
 
+/// What there is before a worker begins.
+enum Ready<'a> {
+    Found(Found),
+    ToRender(Seat<'a>, Source),
+}
+
 /// All tenants' thumbnails.
 #[derive(Debug)]
 pub struct Thumbnails {
@@ -162,8 +168,8 @@ impl Thumbnails {
         })
     }
 
-    /// A thumbnail, made of `source` if it is nowhere yet. The work is done
-    /// to its end also when the caller is dropped.
+    /// A thumbnail, made of `source` if it is nowhere yet. Once a worker has
+    /// begun, the work is done to its end also when all callers are dropped.
     ///
     /// # Errors
     /// See [`ThumbnailError`].
@@ -181,31 +187,73 @@ impl Thumbnails {
             return Ok(bytes);
         }
         let wish = Wish { key, source };
-        if let Some(refusal) = self.failures.get(&wish) {
-            self.count("refused");
-            return Err(refusal.into());
+        loop {
+            if let Some(refusal) = self.failures.get(&wish) {
+                self.count("refused");
+                return Err(refusal.into());
+            }
+            match self.flights.join(wish.clone())? {
+                Join::First(leader) => {
+                    let waiter = leader.waiter();
+                    let (service, store) = (Arc::clone(self), store.clone());
+                    let flight = async move { service.fly(&leader, &store).await };
+                    self.tasks.spawn(flight.in_current_span());
+                    return waiter.outcome().await;
+                }
+                Join::Later(waiter) => {
+                    self.count("joined");
+                    return waiter.outcome().await;
+                }
+                Join::Perhaps(waiter) => {
+                    if let Ok(bytes) = waiter.outcome().await {
+                        self.count("joined");
+                        return Ok(bytes);
+                    }
+                }
+            }
         }
-        let waiter = match self.flights.join(wish)? {
-            Join::First(leader) => {
-                let waiter = leader.waiter();
-                let (service, store) = (Arc::clone(self), store.clone());
-                let flight = async move {
-                    let found = service.find(leader.wish(), &store).await;
-                    service.land(&leader, &store, found).await;
-                };
-                self.tasks.spawn(flight.in_current_span());
-                waiter
-            }
-            Join::Later(waiter) => {
-                self.count("joined");
-                waiter
-            }
-        };
-        waiter.outcome().await
     }
 
-    async fn find(&self, wish: &Wish, store: &TenantStore) -> Result<Found, ThumbnailError> {
-        let found = |bytes, origin| Ok(Found { bytes, origin });
+    async fn fly(&self, leader: &Leader, store: &TenantStore) {
+        let wish = leader.wish();
+        let ready = tokio::select! {
+            ready = self.prepare(wish, store) => ready,
+            () = leader.deserted() => return,
+        };
+        let found = match ready {
+            Ok(Ready::Found(found)) => Ok(found),
+            Ok(Ready::ToRender(seat, source)) => render(wish, seat, source).await,
+            Err(error) => Err(error),
+        };
+        self.land(leader, store, found).await;
+    }
+
+    /// Does all that comes before a worker begins.
+    async fn prepare<'a>(
+        &'a self,
+        wish: &'a Wish,
+        store: &TenantStore,
+    ) -> Result<Ready<'a>, ThumbnailError> {
+        if let Some(found) = self.find(wish, store).await? {
+            return Ok(Ready::Found(found));
+        }
+        let original = wish.key.thumbnail.original();
+        let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
+        if original.size_bytes > self.max_source_bytes {
+            return Err(Refusal::TooLarge.into());
+        }
+        let turn = self.places.pool.turn(&wish.key.tenant).await?;
+        // Before there is a worker that would have to wait for it.
+        let source = turn.open(Source::open(store, source, original)).await??;
+        Ok(Ready::ToRender(turn.seat().await?, source))
+    }
+
+    async fn find(
+        &self,
+        wish: &Wish,
+        store: &TenantStore,
+    ) -> Result<Option<Found>, ThumbnailError> {
+        let found = |bytes, origin| Ok(Some(Found { bytes, origin }));
         // It may have come since it was looked for.
         if let Some(bytes) = self.places.memory.get(&wish.key) {
             return found(bytes, Origin::Memory);
@@ -219,23 +267,7 @@ impl Thumbnails {
         if !unlikely_stored && let Some(bytes) = stored(store, wish.key.thumbnail).await? {
             return found(bytes, Origin::Store);
         }
-        found(self.render(wish, store).await?, Origin::Rendered)
-    }
-
-    async fn render(&self, wish: &Wish, store: &TenantStore) -> Result<Bytes, ThumbnailError> {
-        let thumbnail = wish.key.thumbnail;
-        let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
-        if thumbnail.original().size_bytes > self.max_source_bytes {
-            return Err(Refusal::TooLarge.into());
-        }
-        let turn = self.places.pool.turn().await?;
-        // Before there is a worker that would have to wait for it.
-        let source = Source::open(store, source, thumbnail.original());
-        let mut source = turn.open(source).await??;
-        let seat = turn.seat().await?;
-        let rendered = seat.render(order(thumbnail), &mut source).await?;
-        source.verify().await?;
-        Ok(exactly(rendered.bytes))
+        Ok(None)
     }
 
     /// Hands out what was found, and keeps it where it is not yet.
@@ -363,6 +395,15 @@ fn order(thumbnail: ThumbKey) -> Order {
     Order {
         side: thumbnail.side(),
     }
+}
+
+async fn render(wish: &Wish, seat: Seat<'_>, mut source: Source) -> Result<Found, ThumbnailError> {
+    let rendered = seat.render(order(wish.key.thumbnail), &mut source).await?;
+    source.verify().await?;
+    Ok(Found {
+        bytes: exactly(rendered.bytes),
+        origin: Origin::Rendered,
+    })
 }
 
 /// Bytes that take no more memory than they are: they may be cached for long.

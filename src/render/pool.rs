@@ -29,6 +29,7 @@ use self::spawner::Spawner;
 use super::protocol::{Job, Walls};
 use super::{Limits, Order, Refusal, Rendered};
 use crate::metrics::{LossLabels, Metrics, RenderLabels};
+use crate::tenant::TenantId;
 
 /// How rendering is done.
 #[derive(Clone, Debug)]
@@ -120,6 +121,7 @@ const AHEAD: usize = 8;
 #[derive(Debug)]
 pub struct Turn<'a> {
     pool: &'a Pool,
+    tenant: &'a TenantId,
     until: Instant,
     _place: Place,
 }
@@ -146,9 +148,8 @@ impl Pool {
 
     fn with(options: PoolOptions, metrics: Metrics, drills: bool) -> Arc<Self> {
         let queue = |places, length| Queue::new(places, length, metrics.render_queue.clone());
-        let ahead = options.workers * AHEAD;
         Arc::new(Self {
-            turns: queue(ahead, options.queue.saturating_sub(ahead)),
+            turns: queue(options.workers * AHEAD, options.queue),
             seats: queue(options.workers, options.queue),
             idle: Idle::new(options.worker_idle),
             options,
@@ -162,7 +163,7 @@ impl Pool {
     /// Starts a worker ahead of need, which tells the log what holds it in, or
     /// why there is none.
     pub async fn warm_up(&self) {
-        if let Ok(_seat) = self.seat(Urgency::Bulk).await
+        if let Some(_place) = self.seats.try_take()
             && let Ok(worker) = self.start_worker().await
         {
             self.idle.put(worker);
@@ -173,11 +174,13 @@ impl Pool {
     ///
     /// # Errors
     /// [`Busy`].
-    pub async fn turn(&self) -> Result<Turn<'_>, Busy> {
+    pub async fn turn<'a>(&'a self, tenant: &'a TenantId) -> Result<Turn<'a>, Busy> {
         let until = Instant::now() + self.options.patience;
-        let place = self.turns.wait(Urgency::Interactive, until).await?;
+        let place = self.turns.wait(tenant, Urgency::Interactive, until);
+        let place = place.await?;
         Ok(Turn {
             pool: self,
+            tenant,
             until,
             _place: place,
         })
@@ -187,13 +190,18 @@ impl Pool {
     ///
     /// # Errors
     /// [`Busy`].
-    pub async fn seat(&self, urgency: Urgency) -> Result<Seat<'_>, Busy> {
+    pub async fn seat(&self, tenant: &TenantId, urgency: Urgency) -> Result<Seat<'_>, Busy> {
         let until = Instant::now() + self.options.patience;
-        self.seat_until(urgency, until).await
+        self.seat_until(tenant, urgency, until).await
     }
 
-    async fn seat_until(&self, urgency: Urgency, until: Instant) -> Result<Seat<'_>, Busy> {
-        let place = self.seats.wait(urgency, until).await?;
+    async fn seat_until(
+        &self,
+        tenant: &TenantId,
+        urgency: Urgency,
+        until: Instant,
+    ) -> Result<Seat<'_>, Busy> {
+        let place = self.seats.wait(tenant, urgency, until).await?;
         Ok(Seat {
             pool: self,
             _place: place,
@@ -269,8 +277,9 @@ impl<'a> Turn<'a> {
     /// # Errors
     /// [`Busy`].
     pub async fn seat(self) -> Result<Seat<'a>, Busy> {
-        let pool = self.pool;
-        pool.seat_until(Urgency::Interactive, self.until).await
+        let (pool, tenant) = (self.pool, self.tenant);
+        let seat = pool.seat_until(tenant, Urgency::Interactive, self.until);
+        seat.await
     }
 }
 

@@ -154,7 +154,7 @@ impl Thumbnails {
                 continue;
             }
             // Only then is it under way: nobody waits for what has no worker.
-            let Ok(seat) = self.places.pool.seat(Urgency::Bulk).await else {
+            let Ok(seat) = self.places.pool.seat(tenant, Urgency::Bulk).await else {
                 return self.count_eager("skipped");
             };
             let source = Some(source.clone());

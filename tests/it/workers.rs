@@ -383,7 +383,10 @@ fn typed_by_hand_a_worker_says_what_it_is() {
 async fn pool_that_is_not_asked_for_drills_gives_none() {
     let pool = Pool::new(options(), Metrics::default());
     pool.warm_up().await;
-    let seat = pool.seat(Urgency::Bulk).await.unwrap();
+    let seat = pool
+        .seat(&"a".parse().unwrap(), Urgency::Bulk)
+        .await
+        .unwrap();
     let answer = seat.render(ORDER, &mut drill("echo 100")).await;
     assert_eq!(refusal(&answer), Some(Refusal::NotAnImage));
 }

@@ -230,7 +230,7 @@ impl Worker {
 }
 
 /// The CPU time in `/proc/PID/stat`: the fields `utime` and `stime`, which are
-/// the 14th and 15th (proc_pid_stat(5)). The second, in parentheses, may have
+/// the 14th and 15th (`proc_pid_stat(5)`). The second, in parentheses, may have
 /// anything in it.
 fn cpu_time(stat: &str) -> Option<Duration> {
     let (_, fields) = stat.rsplit_once(')')?;

@@ -47,7 +47,8 @@ impl Stand {
 
     /// A worker of one's own.
     pub async fn seat(&self) -> Seat<'_> {
-        self.pool.seat(Urgency::Interactive).await.unwrap()
+        let tenant = "a".parse().unwrap();
+        self.pool.seat(&tenant, Urgency::Interactive).await.unwrap()
     }
 
     /// Has a thumbnail made.
