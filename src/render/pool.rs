@@ -22,13 +22,12 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use self::idle::Idle;
-use self::loss::Loss;
 use self::process::{Outcome, Worker};
 use self::queue::{Place, Queue, Shown};
 use self::spawner::Spawner;
 use super::protocol::{Job, Walls};
 use super::{Limits, Order, Refusal, Rendered};
-use crate::metrics::{LossLabels, Metrics, RenderLabels};
+use crate::metrics::{Metrics, RenderLabels};
 use crate::tenant::TenantId;
 
 /// How rendering is done.
@@ -117,6 +116,10 @@ const UNAVAILABLE: u8 = 2;
 /// keep it busy, and to spare for some that are slow to come.
 const AHEAD: usize = 8;
 
+/// How long an idle worker may take to begin. Another is started instead, so
+/// that it does no harm to be wrong about one.
+const TIME_TO_BEGIN: Duration = Duration::from_secs(1);
+
 /// The right to open a source, which is to be there when its worker is.
 #[derive(Debug)]
 pub struct Turn<'a> {
@@ -151,7 +154,7 @@ impl Pool {
         Arc::new(Self {
             turns: queue(options.workers * AHEAD, options.queue),
             seats: queue(options.workers, options.queue),
-            idle: Idle::new(options.worker_idle),
+            idle: Idle::new(options.worker_idle, metrics.clone()),
             options,
             drills,
             metrics,
@@ -212,14 +215,14 @@ impl Pool {
     async fn worker(&self, job: Job) -> Result<Worker, String> {
         let deadline = self.options.deadline;
         while let Some(mut worker) = self.idle.take() {
-            match worker.begin(job, deadline).await {
+            match worker.begin(job, deadline, TIME_TO_BEGIN).await {
                 Ok(()) => return Ok(worker),
                 // Nothing is lost with it but time.
-                Err(loss) => self.note(loss),
+                Err(loss) => loss.note(&self.metrics),
             }
         }
         let mut worker = self.start_worker().await?;
-        match worker.begin(job, deadline).await {
+        match worker.begin(job, deadline, deadline).await {
             Ok(()) => Ok(worker),
             Err(loss) => Err(format!("it ended before its first job ({})", loss.name())),
         }
@@ -244,15 +247,6 @@ impl Pool {
         let process = spawner.spawn().await.map_err(|error| error.to_string())?;
         let shown = Shown::new(&self.metrics.render_workers);
         Worker::greeted(process, self.options.deadline, shown).await
-    }
-
-    fn note(&self, loss: Loss) {
-        loss.log();
-        let labels = LossLabels { cause: loss.name() };
-        self.metrics
-            .render_workers_lost
-            .get_or_create(&labels)
-            .inc();
     }
 
     fn count_render(&self, outcome: &'static str) {
@@ -313,7 +307,7 @@ impl Seat<'_> {
                 result
             }
             Outcome::Lost(loss) => {
-                self.pool.note(loss);
+                loss.note(metrics);
                 Err(loss.refusal().ok_or_else(|| {
                     self.pool.count_render("unavailable");
                     RenderError::Unavailable(format!("it was lost ({})", loss.name()))

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -179,6 +179,30 @@ async fn idle_worker_killed_by_somebody_is_replaced_unnoticed() {
     send(Signal::KILL, stand.workers()[0]);
     stand.check_serves().await;
     assert_eq!(stand.lost("killed"), 1);
+}
+
+#[tokio::test]
+async fn idle_worker_killed_by_somebody_is_cleared_away_also_when_nothing_is_to_be_done() {
+    let stand = Stand::new(|_| {});
+    stand.check_serves().await;
+    let pid = stand.workers()[0];
+    send(Signal::KILL, pid);
+    gone(pid).await;
+    assert_eq!(stand.metrics.render_workers.get(), 0);
+    assert_eq!(stand.lost("killed"), 1);
+}
+
+#[tokio::test]
+async fn idle_worker_that_does_not_answer_is_replaced_soon() {
+    let stand = Stand::new(|_| {});
+    stand.check_serves().await;
+    let pid = stand.workers()[0];
+    send(Signal::STOP, pid);
+    let begun = Instant::now();
+    stand.check_serves().await;
+    assert!(begun.elapsed() < options().deadline / 2);
+    assert_eq!(stand.lost("stalled"), 1);
+    gone(pid).await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use crate::metrics::{LossLabels, Metrics};
 use crate::render::Refusal;
 
 /// Why there is a worker less.
@@ -76,10 +77,12 @@ impl Loss {
         }
     }
 
-    /// Tells the log: as an error what no picture should be able to bring
+    /// Counts it, and tells the log: as an error what no picture should be able to bring
     /// about, and quietly what a costly one does.
-    pub(super) fn log(self) {
+    pub(super) fn note(self, metrics: &Metrics) {
         let cause = self.name();
+        let lost = &metrics.render_workers_lost;
+        lost.get_or_create(&LossLabels { cause }).inc();
         match self {
             Self::Sandbox => tracing::error!("a worker broke a rule of its sandbox and was killed"),
             Self::Protocol => tracing::error!("a worker said what no worker says and was killed"),

@@ -88,18 +88,24 @@ impl Worker {
         }
     }
 
-    /// Gives it a job, and waits until it has begun. Nothing of the source is
+    /// Gives it a job, and waits until it has begun, but no longer than
+    /// `patience`. Nothing of the source is
     /// needed yet, so that another can take its place.
     ///
     /// # Errors
     /// When it has ended meanwhile, or is not what it was.
-    pub(super) async fn begin(&mut self, job: Job, deadline: Duration) -> Result<(), Loss> {
+    pub(super) async fn begin(
+        &mut self,
+        job: Job,
+        deadline: Duration,
+        patience: Duration,
+    ) -> Result<(), Loss> {
         self.jobs += 1;
         let limited = self.limit_cpu_time(self.spent + deadline + CPU_GRACE);
         if limited.is_err() || self.socket.write_all(&job.to_frame()).await.is_err() {
             return Err(self.death().await);
         }
-        match timeout(deadline, self.report()).await {
+        match timeout(patience, self.report()).await {
             Ok(Ok(Report::Begun)) => Ok(()),
             Ok(Ok(_)) => Err(Loss::Protocol),
             Ok(Err(loss)) => Err(loss),
@@ -202,6 +208,15 @@ impl Worker {
             Ok(Ok(())) => Outcome::Answered(cpu, result),
             Ok(Err(_)) => Outcome::Lost(self.death().await),
             Err(_) => Outcome::Lost(Loss::Stalled),
+        }
+    }
+
+    /// How it ended, if it has while it had nothing to do.
+    pub(super) fn has_ended(&mut self) -> Option<Loss> {
+        match self.child.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(Loss::of(status)),
+            Err(_) => Some(Loss::Protocol),
         }
     }
 
