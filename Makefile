@@ -10,14 +10,16 @@ export KURA_STORE ?= dir:./kura-data
 # Seconds for each fuzz target.
 SECONDS ?= 60
 
-.PHONY: help run build test test-deps lint lint-deps bench bench-thumbnails fuzz clean
+.PHONY: help run build test test-redmine test-deps lint lint-deps bench bench-thumbnails bench-redmine fuzz clean
 
 help:
 	@echo "make run    build and start Kura on ./kura-data"
 	@echo "make test   install what the tests need, and run all of them"
+	@echo "make test-redmine [VERSION=5.0.4] [ONLY=\"core faults\"]   only what runs in the real Redmine"
 	@echo "make lint   formatting, clippy, documentation, dependencies"
 	@echo "make bench  measure a release build: time, memory, S3 requests"
 	@echo "make bench-thumbnails [ONLY=webp]   thumbnails beside libvips, ImageMagick and MuPDF"
+	@echo "make bench-redmine   what attachments cost Redmine, stock and with the plugin"
 	@echo "make fuzz [SECONDS=60] [ONLY=jpeg]  look for pictures that break decoders"
 
 build:
@@ -44,6 +46,12 @@ $(VENV)/.installed: tests/requirements.txt
 
 test: test-deps
 	$(CARGO) test --locked $(FEATURES)
+	tests/redmine/run
+
+# Kura with the plugin under the real Redmine: of one version, or some tiers only.
+test-redmine:
+	$(CARGO) build --locked $(FEATURES)
+	ONLY="$(ONLY)" tests/redmine/run $(VERSION)
 
 lint: lint-deps
 	$(CARGO) fmt --check
@@ -56,6 +64,11 @@ lint-deps:
 
 bench: test-deps
 	$(CARGO) bench --locked $(FEATURES) --bench transfer
+
+# What attachments cost the real Redmine, on its own disk and with the plugin.
+bench-redmine: build test-deps
+	tests/redmine/setup-5.0
+	tests/redmine/measure
 
 # By default everything; ONLY=webp for the files with that in their names.
 bench-thumbnails:

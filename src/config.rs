@@ -26,6 +26,10 @@ use crate::render::pool::PoolOptions;
 use crate::storage::s3::{ConnectOptions, S3Options};
 use crate::tenant::{Secrets, TenantSettings};
 
+/// What is kept close at hand lies there in a directory store, beside the
+/// buckets.
+pub const CACHE_FOLDER: &str = "cache";
+
 /// The configuration of `kura serve`.
 #[derive(Clone, Debug)]
 pub struct Config {

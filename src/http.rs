@@ -43,6 +43,7 @@ use self::body::Receiving;
 use self::error::ApiError;
 use self::health::Readiness;
 use crate::budget::{Budget, Share};
+use crate::cache::Tenancy;
 use crate::key::FileKey;
 use crate::leases::Leases;
 use crate::metrics::Metrics;
@@ -55,6 +56,8 @@ use crate::thumbnails::Thumbnails;
 pub struct TenantService {
     /// Its objects.
     pub store: TenantStore,
+    /// Whose its thumbnails are.
+    pub tenancy: Tenancy,
     /// Its part of the memory for buffers.
     pub share: Share,
     /// Its places under the limit of requests under way.

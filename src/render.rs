@@ -172,7 +172,7 @@ fn read_whole(
     limits: &Limits,
     into: &mut Vec<u8>,
 ) -> Result<(), Refusal> {
-    let mut bounded = io::Read::take(source, limits.source_bytes + 1);
+    let mut bounded = io::Read::take(source, limits.source_bytes.saturating_add(1));
     io::Read::read_to_end(&mut bounded, into).map_err(|_| Refusal::Broken)?;
     if into.len() as u64 > limits.source_bytes {
         return Err(Refusal::TooLarge);
@@ -183,6 +183,23 @@ fn read_whole(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_read_up_to_whatever_limit() {
+        let read = |source_bytes| {
+            let limits = Limits {
+                source_bytes,
+                pixels: 1,
+                frame_bytes: 1,
+            };
+            let mut into = Vec::new();
+            read_whole(&mut &b"abc"[..], &limits, &mut into).map(|()| into)
+        };
+        assert_eq!(read(2), Err(Refusal::TooLarge));
+        for enough in [3, u64::MAX - 1, u64::MAX] {
+            assert_eq!(read(enough).as_deref(), Ok(&b"abc"[..]));
+        }
+    }
 
     #[test]
     fn thumbnails_keep_proportions_and_are_never_enlarged() {

@@ -10,6 +10,7 @@ pub mod eager;
 mod failures;
 mod flights;
 mod recent;
+mod room;
 mod source;
 
 use std::sync::Arc;
@@ -24,12 +25,14 @@ use tracing::Instrument;
 
 use self::eager::Eager;
 use self::failures::Failures;
-use self::flights::{Flights, Join, Leader};
+use self::flights::{Clearing, Flights, Join, Leader};
 use self::recent::Recent;
+use self::room::{Room, held};
 use self::source::Source;
-use crate::cache::CacheKey;
+use crate::budget::Permit;
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
+use crate::cache::{CacheKey, Tenancy};
 use crate::key::{FileKey, ObjectKey, Original, ThumbKey};
 use crate::metrics::{Metrics, ThumbnailLabels};
 use crate::render::format::Format;
@@ -38,11 +41,10 @@ use crate::render::protocol::MAX_THUMBNAIL_BYTES;
 use crate::render::{Order, Refusal};
 use crate::storage::scoped::{TenantStore, TenantStoreError};
 use crate::storage::{GetOptions, Payload, StoreError};
-use crate::tenant::TenantId;
 
 /// A larger object is not taken for a thumbnail, whoever has stored it: no
 /// worker makes a larger one.
-const MAX_STORED_BYTES: u64 = MAX_THUMBNAIL_BYTES as u64;
+const MAX_STORED_BYTES: usize = MAX_THUMBNAIL_BYTES;
 
 /// How thumbnails are served.
 #[derive(Clone, Debug)]
@@ -123,6 +125,7 @@ enum Origin {
 /// A thumbnail that was found.
 struct Found {
     bytes: Bytes,
+    room: Permit,
     origin: Origin,
 }
 
@@ -140,6 +143,7 @@ pub struct Thumbnails {
     failures: Failures,
     recent: Recent,
     flights: Arc<Flights>,
+    room: Room,
     eager: Eager,
     tasks: TaskTracker,
     metrics: Metrics,
@@ -161,6 +165,7 @@ impl Thumbnails {
             failures: Failures::new(options.failure_ttl),
             recent: Recent::default(),
             flights: Arc::default(),
+            room: Room::default(),
             eager: Eager::new(options.eager_sides),
             tasks,
             from_memory: counter(&metrics, "memory"),
@@ -175,7 +180,7 @@ impl Thumbnails {
     /// See [`ThumbnailError`].
     pub async fn get(
         self: &Arc<Self>,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         thumbnail: ThumbKey,
         source: Option<FileKey>,
@@ -184,11 +189,12 @@ impl Thumbnails {
         let key = CacheKey { tenant, thumbnail };
         if let Some(bytes) = self.places.memory.get(&key) {
             self.from_memory.inc();
-            return Ok(bytes);
+            let room = self.room.take(&key.tenant.id, bytes.len()).await?;
+            return Ok(held(bytes, room));
         }
         let wish = Wish { key, source };
         loop {
-            if let Some(refusal) = self.failures.get(&wish) {
+            if let Some(refusal) = self.failures.get(&wish.key) {
                 self.count("refused");
                 return Err(refusal.into());
             }
@@ -222,7 +228,7 @@ impl Thumbnails {
         };
         let found = match ready {
             Ok(Ready::Found(found)) => Ok(found),
-            Ok(Ready::ToRender(seat, source)) => render(wish, seat, source).await,
+            Ok(Ready::ToRender(seat, source)) => self.render(wish, seat, source).await,
             Err(error) => Err(error),
         };
         self.land(leader, store, found).await;
@@ -242,7 +248,7 @@ impl Thumbnails {
         if original.size_bytes > self.max_source_bytes {
             return Err(Refusal::TooLarge.into());
         }
-        let turn = self.places.pool.turn(&wish.key.tenant).await?;
+        let turn = self.places.pool.turn(&wish.key.tenant.id).await?;
         // Before there is a worker that would have to wait for it.
         let source = turn.open(Source::open(store, source, original)).await??;
         Ok(Ready::ToRender(turn.seat().await?, source))
@@ -253,21 +259,91 @@ impl Thumbnails {
         wish: &Wish,
         store: &TenantStore,
     ) -> Result<Option<Found>, ThumbnailError> {
-        let found = |bytes, origin| Ok(Some(Found { bytes, origin }));
+        let tenant = &wish.key.tenant;
         // It may have come since it was looked for.
         if let Some(bytes) = self.places.memory.get(&wish.key) {
-            return found(bytes, Origin::Memory);
+            return self.found(tenant, bytes, Origin::Memory).await.map(Some);
         }
         if let Some(disk) = &self.places.disk
             && let Some(bytes) = disk.get(&wish.key).await
         {
-            return found(bytes, Origin::Disk);
+            return self.found(tenant, bytes, Origin::Disk).await.map(Some);
         }
         let unlikely_stored = wish.source.is_some() && self.recent.is_unmade(&wish.key);
-        if !unlikely_stored && let Some(bytes) = stored(store, wish.key.thumbnail).await? {
-            return found(bytes, Origin::Store);
+        if !unlikely_stored && let Some(stored) = self.stored(&wish.key, store).await? {
+            if !store.owns_thumbnails() {
+                // It may be another's. Who has the file may see what it shows.
+                let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
+                source::find(store, source, wish.key.thumbnail.original()).await?;
+            }
+            return Ok(Some(stored));
         }
         Ok(None)
+    }
+
+    async fn found(
+        &self,
+        tenant: &Tenancy,
+        bytes: Bytes,
+        origin: Origin,
+    ) -> Result<Found, ThumbnailError> {
+        let room = self.room.take(&tenant.id, bytes.len()).await?;
+        Ok(Found {
+            bytes,
+            room,
+            origin,
+        })
+    }
+
+    /// The thumbnail in the tenant's folder; `None` also for one that cannot be.
+    async fn stored(
+        &self,
+        key: &CacheKey,
+        store: &TenantStore,
+    ) -> Result<Option<Found>, ThumbnailError> {
+        let name = ObjectKey::Thumbnail(key.thumbnail);
+        let object = match store.get(&name, GetOptions::default()).await {
+            Err(TenantStoreError::Store(StoreError::NotFound | StoreError::Corrupt)) => {
+                return Ok(None);
+            }
+            opened => opened?,
+        };
+        let size = object.info.size_bytes;
+        let size = usize::try_from(size)
+            .ok()
+            .filter(|size| (1..=MAX_STORED_BYTES).contains(size));
+        let Some(size) = size else { return Ok(None) };
+        let room = self.room.take(&key.tenant.id, size).await?;
+        let bytes = object
+            .body
+            .try_fold(Vec::with_capacity(size), async |mut all, bytes| {
+                all.extend_from_slice(&bytes);
+                Ok(all)
+            });
+        match bytes.await {
+            Ok(bytes) => Ok(Some(Found {
+                bytes: exactly(bytes),
+                room,
+                origin: Origin::Store,
+            })),
+            Err(StoreError::Corrupt) => Ok(None),
+            Err(error) => Err(TenantStoreError::from(error).into()),
+        }
+    }
+
+    async fn render(
+        &self,
+        wish: &Wish,
+        seat: Seat<'_>,
+        mut source: Source,
+    ) -> Result<Found, ThumbnailError> {
+        let rendered = seat.render(order(wish.key.thumbnail), &mut source).await;
+        // A refusal, too, is said of the file in the name.
+        if let Ok(_) | Err(RenderError::Refused(_)) = rendered {
+            source.verify().await?;
+        }
+        let bytes = exactly(rendered?.bytes);
+        self.found(&wish.key.tenant, bytes, Origin::Rendered).await
     }
 
     /// Hands out what was found, and keeps it where it is not yet.
@@ -280,37 +356,42 @@ impl Thumbnails {
         // Held to the end: who clears waits for it.
         let keeping = leader.keeping().await;
         let wish = leader.wish();
-        let found = match found {
+        let Found {
+            bytes,
+            room,
+            origin,
+        } = match found {
             Ok(found) => found,
             Err(error) => {
                 self.count("failed");
                 if let (ThumbnailError::Refused(refusal), true) = (&error, keeping.is_wanted()) {
-                    self.failures.remember(wish, *refusal);
+                    self.failures.remember(&wish.key, *refusal);
                 }
                 return leader.publish(Err(error));
             }
         };
-        self.count(match found.origin {
+        self.count(match origin {
             Origin::Memory => "memory",
             Origin::Disk => "disk",
             Origin::Store => "store",
             Origin::Rendered => "rendered",
         });
-        if keeping.is_wanted() && found.origin != Origin::Memory {
+        if keeping.is_wanted() && origin != Origin::Memory {
             let memory = &self.places.memory;
-            memory.put(wish.key.clone(), found.bytes.clone());
+            memory.put(wish.key.clone(), bytes.clone());
         }
-        leader.publish(Ok(found.bytes.clone()));
+        let bytes = held(bytes, room);
+        leader.publish(Ok(bytes.clone()));
         if !keeping.is_wanted() {
             return;
         }
         if let Some(disk) = &self.places.disk
-            && matches!(found.origin, Origin::Store | Origin::Rendered)
+            && matches!(origin, Origin::Store | Origin::Rendered)
         {
-            disk.put(&wish.key, &found.bytes).await;
+            disk.put(&wish.key, &bytes).await;
         }
-        if found.origin == Origin::Rendered {
-            self.store(store, &wish.key, found.bytes).await;
+        if origin == Origin::Rendered {
+            self.store(store, &wish.key, bytes).await;
         }
     }
 
@@ -324,7 +405,7 @@ impl Thumbnails {
             Ok(()) => self.recent.made(key),
             Err(error) => {
                 self.metrics.unstored_thumbnails.inc();
-                tracing::warn!(tenant = key.tenant.as_str(), %error, "a thumbnail could not be stored");
+                tracing::warn!(tenant = key.tenant.id.as_str(), %error, "a thumbnail could not be stored");
             }
         }
     }
@@ -341,15 +422,12 @@ impl Thumbnails {
     /// same.
     pub async fn clear_original(
         &self,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         original: Original,
     ) -> Result<(), TenantStoreError> {
-        self.forget(tenant, Some(original)).await;
-        let deleted = store.delete_thumbnails_of(&original).await;
-        // What was found while it was being removed.
-        self.forget(tenant, Some(original)).await;
-        deleted
+        let _clearing = self.forget(tenant, Some(original)).await;
+        store.delete_thumbnails_of(&original).await
     }
 
     /// Removes all of the tenant's thumbnails.
@@ -357,28 +435,25 @@ impl Thumbnails {
     /// # Errors
     /// As [`Thumbnails::clear_original`]; so, too, with
     /// [`ThumbnailError::Shared`].
-    pub async fn clear(
-        &self,
-        tenant: &TenantId,
-        store: &TenantStore,
-    ) -> Result<(), ThumbnailError> {
-        self.forget(tenant, None).await;
-        let deleted = store.delete_thumbnails().await;
-        self.forget(tenant, None).await;
-        if deleted? {
+    pub async fn clear(&self, tenant: &Tenancy, store: &TenantStore) -> Result<(), ThumbnailError> {
+        let _clearing = self.forget(tenant, None).await;
+        if store.delete_thumbnails().await? {
             Ok(())
         } else {
             Err(ThumbnailError::Shared)
         }
     }
 
-    async fn forget(&self, tenant: &TenantId, original: Option<Original>) {
-        self.flights.forbid_keeping(tenant, original).await;
+    /// Forgets what is kept close at hand, and keeps nothing until the outcome
+    /// is dropped.
+    async fn forget(&self, tenant: &Tenancy, original: Option<Original>) -> Clearing<'_> {
+        let clearing = self.flights.clear(tenant, original).await;
         self.failures.remove(tenant, original);
         self.places.memory.remove(tenant, original);
         if let Some(disk) = &self.places.disk {
             disk.remove(tenant, original).await;
         }
+        clearing
     }
 
     fn count(&self, from: &'static str) {
@@ -397,47 +472,17 @@ fn order(thumbnail: ThumbKey) -> Order {
     }
 }
 
-async fn render(wish: &Wish, seat: Seat<'_>, mut source: Source) -> Result<Found, ThumbnailError> {
-    let rendered = seat.render(order(wish.key.thumbnail), &mut source).await?;
-    source.verify().await?;
-    Ok(Found {
-        bytes: exactly(rendered.bytes),
-        origin: Origin::Rendered,
-    })
-}
-
 /// Bytes that take no more memory than they are: they may be cached for long.
 fn exactly(bytes: Vec<u8>) -> Bytes {
     bytes.into_boxed_slice().into()
 }
 
-/// The media type of a thumbnail, whoever has made it.
+/// The media type of a thumbnail, whoever has made it. It is shown in a page:
+/// no document is one.
 #[must_use]
 pub fn media_type(thumbnail: &[u8]) -> &'static str {
-    Format::of(thumbnail).map_or("application/octet-stream", Format::media_type)
-}
-
-/// The thumbnail in the tenant's folder; `None` also for one that cannot be.
-async fn stored(store: &TenantStore, key: ThumbKey) -> Result<Option<Bytes>, TenantStoreError> {
-    let key = ObjectKey::Thumbnail(key);
-    let object = match store.get(&key, GetOptions::default()).await {
-        Err(TenantStoreError::Store(StoreError::NotFound | StoreError::Corrupt)) => {
-            return Ok(None);
-        }
-        opened => opened?,
-    };
-    if !(1..=MAX_STORED_BYTES).contains(&object.info.size_bytes) {
-        return Ok(None);
-    }
-    let bytes = object.body.try_fold(Vec::new(), async |mut all, bytes| {
-        all.extend_from_slice(&bytes);
-        Ok(all)
-    });
-    match bytes.await {
-        Ok(bytes) => Ok(Some(exactly(bytes))),
-        Err(StoreError::Corrupt) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let picture = Format::of(thumbnail).filter(|format| *format != Format::Pdf);
+    picture.map_or("application/octet-stream", Format::media_type)
 }
 
 #[cfg(test)]

@@ -70,6 +70,9 @@ pub(super) fn leases(
 /// is found out in the background.
 fn disk(config: &CacheConfig, metrics: &Metrics) -> Option<Arc<DiskCache>> {
     let directory = config.directory.as_deref()?;
+    if config.disk_bytes == 0 {
+        return None;
+    }
     let cache = match DiskCache::open(directory, config.disk_bytes, metrics) {
         Ok(cache) => Arc::new(cache),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::budget::{Budget, Share};
-use crate::config::{Config, S3Config, StoreConfig};
+use crate::cache::Tenancy;
+use crate::config::{CACHE_FOLDER, Config, S3Config, StoreConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
 use crate::storage::BlobStore;
@@ -104,6 +105,7 @@ impl Stores {
             share,
             places,
             store: TenantStore::new(store, settings.layout.clone(), self.import_ttl),
+            tenancy: Tenancy::of(settings),
         })
     }
 
@@ -177,6 +179,10 @@ fn s3_store(bucket: &Arc<Bucket>, settings: &TenantSettings, share: &Share) -> S
 }
 
 fn open_directory(root: &Path, bucket: &str) -> Result<Arc<dyn BlobStore>> {
+    anyhow::ensure!(
+        bucket != CACHE_FOLDER,
+        "a directory store has its cache in `{CACHE_FOLDER}`: no bucket can have this name"
+    );
     let path = root.join(bucket);
     let store = DirectoryStore::open(&path)
         .with_context(|| format!("the directory {} cannot be used as a store", path.display()))?;

@@ -7,24 +7,25 @@
 mod entry;
 mod index;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
-use rustix::fs::{FlockOperation, flock};
 
 use self::index::{EntryId, Index};
-use super::CacheKey;
+use super::place::{Place, make_directory};
+use super::{CacheKey, Tenancy};
 use crate::key::Original;
 use crate::metrics::{CacheMetrics, Metrics};
-use crate::tenant::TenantId;
 
+/// Nobody else may read it.
+const MODE: u32 = 0o700;
 /// Trouble with the disk is logged no more often.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 /// The clock of the index at the start: what was there before gets the times
@@ -34,18 +35,15 @@ const START: u64 = 1 << 40;
 /// Thumbnails on disk.
 #[derive(Debug)]
 pub struct DiskCache {
-    root: PathBuf,
+    place: Place,
     max_bytes: u64,
     index: Mutex<Index>,
     /// Held while it is found out what is there.
     scanning: Mutex<()>,
     scanned: AtomicBool,
-    unfinished: AtomicU64,
     complained: Mutex<Option<Instant>>,
     metrics: CacheMetrics,
     corrupt: Counter,
-    /// Locked as long as this process has the directory.
-    _lock: File,
 }
 
 impl DiskCache {
@@ -57,27 +55,15 @@ impl DiskCache {
     /// When the directory cannot be used, or another process has it
     /// ([`io::ErrorKind::WouldBlock`]).
     pub fn open(directory: &Path, max_bytes: u64, metrics: &Metrics) -> io::Result<Self> {
-        let root = directory.join("thumbnails");
-        make_directory(&root)?;
-        fs::set_permissions(&root, Permissions::from_mode(0o700))?;
-        let lock = new_file(&root.join("lock"))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        let unfinished = root.join("tmp");
-        match fs::remove_dir_all(&unfinished) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => make_directory(&unfinished)?,
-        }
         Ok(Self {
-            root,
+            place: Place::take(directory.join("thumbnails"), MODE)?,
             max_bytes,
             index: Mutex::new(Index::starting_at(START)),
             scanning: Mutex::default(),
             scanned: AtomicBool::new(false),
-            unfinished: AtomicU64::new(0),
             complained: Mutex::default(),
             metrics: metrics.cache("disk"),
             corrupt: metrics.corrupt_cached.clone(),
-            _lock: lock,
         })
     }
 
@@ -104,7 +90,7 @@ impl DiskCache {
     /// All files that thumbnails are in, their sizes and when they were used.
     fn files(&self) -> Vec<(EntryId, u64, SystemTime)> {
         let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten();
-        let folders = entries(&self.root).filter(|folder| folder.file_name() != "tmp");
+        let folders = entries(self.place.root()).filter(|folder| folder.file_name() != "tmp");
         let files = folders.flat_map(|folder| entries(&folder.path()));
         files
             .filter_map(|file| {
@@ -141,7 +127,7 @@ impl DiskCache {
     }
 
     /// Removes the thumbnails of one original, or all of the tenant's.
-    pub async fn remove(self: &Arc<Self>, tenant: &TenantId, original: Option<Original>) {
+    pub async fn remove(self: &Arc<Self>, tenant: &Tenancy, original: Option<Original>) {
         let tenant = tenant.clone();
         let removed = self.off_the_threads(move |cache| {
             let ids = if let Some(original) = original {
@@ -207,15 +193,16 @@ impl DiskCache {
             return Ok(());
         }
         let id = EntryId::of(key);
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.root.join("tmp").join(number.to_string());
+        self.place.keep()?;
+        let unfinished = self.place.begin();
         let written = new_file(&unfinished).and_then(|mut file| {
             file.write_all(&head)?;
             file.write_all(thumbnail)?;
             let path = self.path(id);
             match fs::rename(&unfinished, &path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    path.parent().map_or(Ok(()), make_directory)?;
+                    path.parent()
+                        .map_or(Ok(()), |folder| make_directory(folder, MODE))?;
                     fs::rename(&unfinished, &path)
                 }
                 renamed => renamed,
@@ -247,7 +234,7 @@ impl DiskCache {
     }
 
     fn path(&self, id: EntryId) -> PathBuf {
-        self.root.join(id.folder()).join(id.to_string())
+        self.place.root().join(id.folder()).join(id.to_string())
     }
 
     fn report(&self) {
@@ -269,10 +256,6 @@ impl DiskCache {
         // The state is consistent whenever the lock is free.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 fn new_file(path: &Path) -> io::Result<File> {

@@ -6,10 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use lru::LruCache;
 
-use super::CacheKey;
+use super::{CacheKey, Tenancy};
 use crate::key::Original;
 use crate::metrics::{CacheMetrics, Metrics};
-use crate::tenant::TenantId;
 
 /// What an entry takes besides its bytes: the key and the tenant's id in it,
 /// the links of the list, the slot of the table and the allocator's share.
@@ -70,7 +69,7 @@ impl MemoryCache {
     }
 
     /// Removes the thumbnails of one original, or all of the tenant's.
-    pub fn remove(&self, tenant: &TenantId, original: Option<Original>) {
+    pub fn remove(&self, tenant: &Tenancy, original: Option<Original>) {
         let mut kept = self.lock();
         let keys: Vec<_> = if let Some(original) = original {
             CacheKey::all_of(tenant, original).collect()

@@ -11,8 +11,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::memory::default_memory_bytes;
 use super::{
-    Config, ConfigErrors, Limits, Listen, LogConfig, S3Config, SETTINGS, StoreConfig, TenantFiles,
-    TenantsConfig, Values,
+    CACHE_FOLDER, Config, ConfigErrors, Limits, Listen, LogConfig, S3Config, SETTINGS, StoreConfig,
+    TenantFiles, TenantsConfig, Values,
 };
 use crate::http::pace::PaceLimit;
 use crate::http::server::ServeOptions;
@@ -245,6 +245,11 @@ impl<'a> Reader<'a> {
             }),
             refresh: self.seconds("KURA_TENANTS_REFRESH_SECONDS"),
         };
+        if matches!(store, StoreConfig::Directory(_))
+            && files.default_bucket.as_deref() == Some(CACHE_FOLDER)
+        {
+            self.error("S3_BUCKET_NAME", "a directory store has its cache there");
+        }
         let in_s3 = text
             .strip_prefix("s3://")
             .and_then(|rest| rest.split_once('/'));

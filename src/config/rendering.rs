@@ -1,10 +1,13 @@
 //! The settings of thumbnails: how they are made and where they are kept.
 
-use std::path::PathBuf;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use super::memory::cpus;
 use super::reader::Reader;
-use super::{CacheConfig, StoreConfig};
+use super::{CACHE_FOLDER, CacheConfig, StoreConfig};
 use crate::render::pool::PoolOptions;
 use crate::render::{Limits, MAX_SIDE, SIDE_STEP};
 
@@ -15,11 +18,11 @@ impl Reader<'_> {
     pub(super) fn cache(&mut self, store: &StoreConfig) -> CacheConfig {
         CacheConfig {
             directory: match (self.text("KURA_CACHE_DIR").as_str(), store) {
-                ("auto", StoreConfig::Directory(root)) => Some(root.join("cache")),
-                ("auto", StoreConfig::S3(_)) => None,
+                ("auto", StoreConfig::Directory(root)) => Some(root.join(CACHE_FOLDER)),
+                ("auto", StoreConfig::S3(_)) | ("none", _) => None,
                 (path, _) => Some(PathBuf::from(path)),
             },
-            disk_bytes: self.number("KURA_CACHE_BYTES", 1..=u64::MAX),
+            disk_bytes: self.number("KURA_CACHE_BYTES", 0..=u64::MAX),
             memory_bytes: self.number("KURA_CACHE_MEMORY_BYTES", 0..=usize::MAX),
             lease_bytes: self.number("KURA_LEASE_BYTES", 0..=u64::MAX),
         }
@@ -48,30 +51,47 @@ impl Reader<'_> {
                 // The rest is for the source and for what decoders need besides.
                 frame_bytes: worker_memory_bytes / 2,
             },
-            fallback_font: self.optional("KURA_FALLBACK_FONT").map(PathBuf::from),
+            fallback_font: self.fallback_font(),
         }
+    }
+
+    fn fallback_font(&mut self) -> Option<PathBuf> {
+        let file = PathBuf::from(self.optional("KURA_FALLBACK_FONT")?);
+        if !is_font(&file) {
+            let error = "must be the path of a font (TrueType, OpenType or a collection)";
+            self.error("KURA_FALLBACK_FONT", error);
+        }
+        Some(file)
     }
 
     pub(super) fn eager_thumbnails(&mut self) -> Vec<u32> {
         let text = self.text("KURA_EAGER_THUMBNAILS");
-        let sides = text
-            .split(',')
-            .map(str::trim)
-            .filter(|side| !side.is_empty());
-        let sides: Result<Vec<u32>, _> = sides.map(str::parse).collect();
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let sides: Result<Vec<u32>, _> = text.split(',').map(|side| side.trim().parse()).collect();
         let fits =
             |side: &u32| (SIDE_STEP..=MAX_SIDE).contains(side) && side.is_multiple_of(SIDE_STEP);
+        let differ = |sides: &[u32]| sides.iter().collect::<HashSet<_>>().len() == sides.len();
         match sides {
-            Ok(sides) if sides.iter().all(fits) => sides,
+            Ok(sides) if sides.iter().all(fits) && differ(&sides) => sides,
             _ => {
                 self.error(
                     "KURA_EAGER_THUMBNAILS",
                     format_args!(
-                        "must be multiples of {SIDE_STEP} up to {MAX_SIDE}, with commas between"
+                        "must be different multiples of {SIDE_STEP} up to {MAX_SIDE}, with commas between"
                     ),
                 );
                 Vec::new()
             }
         }
     }
+}
+
+/// By what fonts begin with, as the OpenType specification has it in
+/// "Organization of an OpenType Font"; `true` is Apple's.
+fn is_font(file: &Path) -> bool {
+    let mut tag = [0; 4];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut tag));
+    read.is_ok() && [*b"\0\x01\0\0", *b"OTTO", *b"ttcf", *b"true"].contains(&tag)
 }

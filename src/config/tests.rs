@@ -78,3 +78,59 @@ fn tenants_may_be_described_in_s3() {
     };
     assert_eq!((bucket.as_str(), prefix.as_str()), ("conf", "tenants/"));
 }
+
+fn error_of(settings: &[(&'static str, &str)]) -> String {
+    let config = Values::from_pairs(settings).config();
+    config
+        .err()
+        .map_or(String::new(), |error| error.to_string())
+}
+
+#[test]
+fn fallback_font_must_be_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let error = || error_of(&[("KURA_FALLBACK_FONT", path)]);
+    for other in [&b""[..], b"OTT", b"root:x:0:0", b"wOF2"] {
+        std::fs::write(path, other).unwrap();
+        assert!(error().contains("KURA_FALLBACK_FONT"), "{other:?}");
+    }
+    for font in [&b"\0\x01\0\0 and more"[..], b"OTTO", b"ttcf"] {
+        std::fs::write(path, font).unwrap();
+        assert_eq!(error(), "", "{font:?}");
+    }
+    let error = error_of(&[("KURA_FALLBACK_FONT", "/nonexistent")]);
+    assert!(error.contains("KURA_FALLBACK_FONT"), "{error}");
+}
+
+#[test]
+fn cache_on_disk_can_be_turned_off() {
+    let cache = |name, value| {
+        let config = Values::from_pairs(&[(name, value)]).config().unwrap();
+        config.cache
+    };
+    assert_eq!(cache("KURA_CACHE_DIR", "none").directory, None);
+    let nothing = cache("KURA_CACHE_BYTES", "0");
+    assert!(nothing.directory.is_some() && nothing.disk_bytes == 0);
+}
+
+#[test]
+fn bucket_of_a_directory_store_is_not_where_its_cache_is() {
+    for tenants in ["env", "dir:tenants"] {
+        let error = error_of(&[("S3_BUCKET_NAME", "cache"), ("KURA_TENANTS", tenants)]);
+        assert!(error.contains("S3_BUCKET_NAME"), "{error}");
+    }
+}
+
+#[test]
+fn each_thumbnail_of_an_upload_is_named_once() {
+    let sides = |text| {
+        let config = Values::from_pairs(&[("KURA_EAGER_THUMBNAILS", text)]).config();
+        config.map(|config| config.eager_thumbnails).ok()
+    };
+    assert_eq!(sides("200, 100"), Some(vec![200, 100]));
+    assert_eq!(sides(""), Some(vec![]));
+    for bad in ["100,200,100", "100,,200", "100,", ",", "75", "850"] {
+        assert_eq!(sides(bad), None, "{bad}");
+    }
+}

@@ -117,8 +117,8 @@ async fn store(
     payload: Payload,
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
     let content_type = headers.content_type.clone();
-    let TenantService { store, share, .. } = &tenant.inner;
-    let (payload, watched) = served.thumbnails.watch(share, payload);
+    let TenantService { tenancy, store, .. } = &tenant.inner;
+    let (payload, watched) = served.thumbnails.watch(payload);
     let stored = store.put_file(key, mode, headers, payload).await;
     if mode == PutMode::Overwrite {
         served.forget(tenant, key).await;
@@ -126,7 +126,7 @@ async fn store(
     let stored = stored?;
     let created = Created::new(&stored, content_type);
     let thumbnails = &served.thumbnails;
-    thumbnails.uploaded(&tenant.settings.id, store, stored, &watched);
+    thumbnails.uploaded(tenancy, store, stored, &watched);
     Ok(created)
 }
 

@@ -12,12 +12,12 @@ use axum::http::{Response, StatusCode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Served;
 use super::body::POLICY;
 use super::conditional::Preconditions;
 use super::error::{ApiError, ProblemBody};
 use super::extract::{Caller, InPath, InQuery};
 use super::files::refuse_conditions;
+use super::{Served, TenantService};
 use crate::key::{FileKey, Original, ThumbKey};
 use crate::thumbnails::media_type;
 
@@ -70,8 +70,11 @@ pub(super) async fn read(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        let (id, store) = (&tenant.settings.id, &tenant.inner.store);
-        let bytes = served.thumbnails.get(id, store, thumbnail, source).await?;
+        let TenantService { tenancy, store, .. } = &tenant.inner;
+        let bytes = served
+            .thumbnails
+            .get(tenancy, store, thumbnail, source)
+            .await?;
         let media_type = HeaderValue::from_static(media_type(&bytes));
         let length = bytes.len();
         let mut response = Response::new(Body::from(bytes));
@@ -136,9 +139,9 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     refuse_conditions(&headers, &[IF_MATCH, IF_NONE_MATCH])?;
-    let (id, store) = (&tenant.settings.id, &tenant.inner.store);
+    let TenantService { tenancy, store, .. } = &tenant.inner;
     let thumbnails = &served.thumbnails;
-    thumbnails.clear_original(id, store, original).await?;
+    thumbnails.clear_original(tenancy, store, original).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -156,7 +159,7 @@ pub(super) async fn clear(
     State(served): State<Arc<Served>>,
     Caller(tenant): Caller,
 ) -> Result<StatusCode, ApiError> {
-    let (id, store) = (&tenant.settings.id, &tenant.inner.store);
-    served.thumbnails.clear(id, store).await?;
+    let TenantService { tenancy, store, .. } = &tenant.inner;
+    served.thumbnails.clear(tenancy, store).await?;
     Ok(StatusCode::NO_CONTENT)
 }

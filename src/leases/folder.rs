@@ -13,17 +13,16 @@
 //! Nothing is synced: what was written before the machine crashed is not
 //! trusted, and removed. Everything here blocks.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use rustix::fs::{FlockOperation, flock};
 
 use super::index::{Entry, FileId, Owner, Version};
+use crate::cache::place::{Place, make_directory};
 use crate::digest::{Digest, Hasher};
 
 /// Others may pass through, to a place that they know, and not look around.
@@ -38,12 +37,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The directory of leased files.
 #[derive(Debug)]
-pub(super) struct Folder {
-    root: PathBuf,
-    unfinished: AtomicU64,
-    /// Locked as long as this process has the directory.
-    _lock: File,
-}
+pub(super) struct Folder(Place);
 
 /// A file that is being written. Dropped, it is gone, unless it has landed.
 pub(super) struct Unfinished {
@@ -62,42 +56,32 @@ impl Folder {
     /// ([`io::ErrorKind::WouldBlock`]).
     pub(super) fn open(directory: &Path) -> io::Result<(Self, Vec<(Owner, Entry)>)> {
         let root = std::path::absolute(directory)?.join("leases");
-        make_directory(&root)?;
-        fs::set_permissions(&root, Permissions::from_mode(PASSABLE))?;
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = options.open(root.join("lock"))?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        let folder = Self {
-            root,
-            unfinished: AtomicU64::new(0),
-            _lock: lock,
-        };
+        let folder = Self(Place::take(root, PASSABLE)?);
         folder.clear_unless_of_this_boot()?;
-        remove_if_there(&folder.root.join("tmp"))?;
-        DirBuilder::new()
-            .mode(0o700)
-            .create(folder.root.join("tmp"))?;
         let found = folder.scan();
         Ok((folder, found))
     }
 
     fn clear_unless_of_this_boot(&self) -> io::Result<()> {
-        let boot = fs::read(BOOT_ID).unwrap_or_default();
-        let note = self.root.join("boot");
-        if boot.is_empty() || fs::read(&note).ok() != Some(boot.clone()) {
-            for (_, path) in tenants_in(&self.root) {
+        let boot = boot();
+        let noted = fs::read(self.0.root().join("boot")).ok();
+        if boot.is_empty() || noted != Some(boot) {
+            for (_, path) in tenants_in(self.0.root()) {
                 remove_if_there(&path)?;
             }
-            fs::write(&note, boot)?;
+            self.note_boot()?;
         }
         Ok(())
+    }
+
+    fn note_boot(&self) -> io::Result<()> {
+        fs::write(self.0.root().join("boot"), boot())
     }
 
     /// What is there and whole; whatever else is there is removed.
     fn scan(&self) -> Vec<(Owner, Entry)> {
         let mut found = Vec::new();
-        for (tenant, path) in tenants_in(&self.root) {
+        for (tenant, path) in tenants_in(self.0.root()) {
             for entry in fs::read_dir(path).into_iter().flatten().flatten() {
                 match known(tenant, &entry) {
                     Some(file) => found.push(file),
@@ -112,7 +96,7 @@ impl Folder {
         let FileId { owner, version } = id;
         let tenant = format!("{:032x}", owner.tenant);
         let file = format!("{:032x}{:032x}", owner.key, version.0);
-        self.root.join(tenant).join(file)
+        self.0.root().join(tenant).join(file)
     }
 
     /// Where a file of that name is, or would be.
@@ -128,7 +112,7 @@ impl Folder {
 
     /// Begins a file.
     pub(super) fn begin(&self) -> io::Result<Unfinished> {
-        let path = self.unfinished_path();
+        let path = self.unfinished_path()?;
         let mut options = OpenOptions::new();
         let file = options
             .write(true)
@@ -155,8 +139,8 @@ impl Folder {
         // A program that sends the file tells browsers this time.
         file.set_modified(modified)?;
         file.set_permissions(Permissions::from_mode(READABLE))?;
-        for path in [folder.parent().unwrap_or(&self.root), &folder] {
-            make_directory(path)?;
+        for path in [folder.parent().unwrap_or(self.0.root()), &folder] {
+            make_directory(path, PASSABLE)?;
             fs::set_permissions(path, Permissions::from_mode(PASSABLE))?;
         }
         fs::rename(&unfinished.path, folder.join(name))
@@ -175,14 +159,16 @@ impl Folder {
 
     /// Takes a file away from its place. What comes back is to be removed.
     pub(super) fn take(&self, id: FileId) -> Option<PathBuf> {
-        let taken = self.unfinished_path();
+        let taken = self.unfinished_path().ok()?;
         fs::rename(self.folder_of(id), &taken).ok()?;
         Some(taken)
     }
 
-    fn unfinished_path(&self) -> PathBuf {
-        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        self.root.join("tmp").join(number.to_string())
+    fn unfinished_path(&self) -> io::Result<PathBuf> {
+        if self.0.keep()? {
+            self.note_boot()?;
+        }
+        Ok(self.0.begin())
     }
 }
 
@@ -223,11 +209,9 @@ pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn make_directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(PASSABLE)
-        .create(path)
+/// Which start of the machine this is; empty where that cannot be known.
+fn boot() -> Vec<u8> {
+    fs::read(BOOT_ID).unwrap_or_default()
 }
 
 fn tenants_in(root: &Path) -> impl Iterator<Item = (u128, PathBuf)> {

@@ -32,7 +32,6 @@ impl Format {
             [0xff, 0xd8, 0xff, ..] => Some(Self::Jpeg),
             [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some(Self::Png),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
-            [b'%', b'P', b'D', b'F', b'-', ..] => Some(Self::Pdf),
             [
                 b'R',
                 b'I',
@@ -50,7 +49,7 @@ impl Format {
             ] => Some(Self::Webp),
             head @ [_, _, _, _, b'f', b't', b'y', b'p', ..] => is_avif(head).then_some(Self::Avif),
             head @ [b'B', b'M', ..] => is_bmp(head).then_some(Self::Bmp),
-            _ => None,
+            head => is_pdf(head).then_some(Self::Pdf),
         }
     }
 
@@ -109,6 +108,13 @@ fn is_bmp(head: &[u8]) -> bool {
     })
 }
 
+/// Documents go through mail and editors, which leave a byte order mark or
+/// blank lines before the first: all viewers look further than there.
+fn is_pdf(head: &[u8]) -> bool {
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    head.trim_ascii_start().starts_with(b"%PDF-")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +127,10 @@ mod tests {
             (b"\x89PNG\r\n\x1a\n", Some(Format::Png)),
             (b"GIF89a", Some(Format::Gif)),
             (b"%PDF-1.7", Some(Format::Pdf)),
+            (b"\r\n %PDF-1.7", Some(Format::Pdf)),
+            (b"\xef\xbb\xbf%PDF-1.7", Some(Format::Pdf)),
+            (b"\xef\xbb\xbf\n%PDF-1.7", Some(Format::Pdf)),
+            (b"A line about %PDF-1.7", None),
             (b"RIFF\x10\0\0\0WEBPVP8 ", Some(Format::Webp)),
             (b"\0\0\0\x18ftypmif1\0\0\0\0mif1avif", Some(Format::Avif)),
             (b"\0\0\0\x14ftypheic\0\0\0\0heic", None),

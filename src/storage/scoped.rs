@@ -165,6 +165,12 @@ impl TenantStore {
         self.store.put(request, payload).await.map(|_| ())
     }
 
+    /// True when all thumbnails in their folder are the tenant's own.
+    #[must_use]
+    pub fn owns_thumbnails(&self) -> bool {
+        self.layout.owns_thumb_folder()
+    }
+
     /// Removes the thumbnails of an original. In a folder that several tenants
     /// use they are those of all who have the same file.
     ///
@@ -182,7 +188,7 @@ impl TenantStore {
     /// # Errors
     /// See [`StoreError`].
     pub async fn delete_thumbnails(&self) -> Result<bool, TenantStoreError> {
-        if !self.layout.owns_thumb_folder() {
+        if !self.owns_thumbnails() {
             return Ok(false);
         }
         let folder = self.layout.thumb_folder();

@@ -1,18 +1,19 @@
 //! Thumbnails made of what has just been uploaded, from the bytes in hand.
 //!
-//! It is a favour: no upload is slower or fails because of it. Whatever there
-//! is no room for is left to whoever looks at it first.
+//! It is a favour: no upload is slower or fails because of it, so that nothing
+//! is taken from the memory for uploads. Whatever there is no room for is left
+//! to whoever looks at it first.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::{TryStreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::{Found, Join, Origin, ThumbnailError, Thumbnails, Wish, exactly, order};
-use crate::budget::{Permit, Share};
-use crate::cache::CacheKey;
+use super::{Join, Origin, Thumbnails, Wish, exactly, order};
+use crate::cache::{CacheKey, Tenancy};
 use crate::digest::FileDigest;
 use crate::key::{FileKey, Original, ThumbKey};
 use crate::metrics::EagerLabels;
@@ -20,12 +21,11 @@ use crate::render::format::Format;
 use crate::render::pool::Urgency;
 use crate::storage::scoped::{StoredFile, TenantStore};
 use crate::storage::{Payload, StoreError};
-use crate::tenant::TenantId;
 
 /// A larger upload is not kept in memory for it, in bytes.
 const MAX_BYTES: usize = 8 << 20;
-/// Uploads whose thumbnails are being made, or will be, at once.
-const MAX_UPLOADS: usize = 8;
+/// Uploads whose thumbnails are being made, will be, or are being stored.
+const MAX_UPLOADS: usize = 4;
 
 /// What is made of each upload.
 #[derive(Debug)]
@@ -61,20 +61,19 @@ enum Seen {
 }
 
 /// The bytes of an upload. They are copied: pieces of the connection's buffers
-/// would take more memory than has been reserved for them.
+/// would take more memory than they have bytes.
 #[derive(Debug)]
 struct Kept {
     bytes: Vec<u8>,
     room_bytes: usize,
-    _memory: Permit,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
 }
 
 impl Thumbnails {
     /// Watches an upload, and keeps its bytes if thumbnails are to be made of
     /// them.
     #[must_use]
-    pub fn watch(self: &Arc<Self>, share: &Share, payload: Payload) -> (Payload, Watched) {
+    pub fn watch(&self, payload: Payload) -> (Payload, Watched) {
         let seen = Arc::new(Mutex::new(Seen::Nothing));
         let watched = Watched(Arc::clone(&seen));
         if self.eager.sides.is_empty() {
@@ -82,16 +81,16 @@ impl Thumbnails {
         }
         let length = payload.length.map(usize::try_from);
         let wanted_bytes = length.map_or(MAX_BYTES, |length| length.unwrap_or(usize::MAX));
-        let (share, places) = (share.clone(), Arc::clone(&self.eager.places));
+        let places = Arc::clone(&self.eager.places);
         let room = move || {
-            let fits = wanted_bytes <= MAX_BYTES;
-            let memory = fits.then(|| share.try_acquire(wanted_bytes))??;
+            if wanted_bytes > MAX_BYTES {
+                return None;
+            }
             let place = Arc::clone(&places).try_acquire_owned().ok()?;
             Some(Kept {
                 bytes: Vec::with_capacity(wanted_bytes),
                 room_bytes: wanted_bytes,
-                _memory: memory,
-                _place: place,
+                place,
             })
         };
         let stream = payload.stream.inspect_ok(move |bytes| {
@@ -109,7 +108,7 @@ impl Thumbnails {
     /// background.
     pub fn uploaded(
         self: &Arc<Self>,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         stored: StoredFile,
         watched: &Watched,
@@ -136,14 +135,16 @@ impl Thumbnails {
     }
 
     async fn make(
-        &self,
-        tenant: &TenantId,
+        self: &Arc<Self>,
+        tenant: &Tenancy,
         store: &TenantStore,
         source: &FileKey,
         original: Original,
-        mut kept: Kept,
+        kept: Kept,
     ) {
-        let bytes = Bytes::from(std::mem::take(&mut kept.bytes));
+        let Kept { bytes, place, .. } = kept;
+        let bytes = Bytes::from(bytes);
+        let mut landing = JoinSet::new();
         let sides = self.eager.sides.iter();
         for thumbnail in sides.filter_map(|side| ThumbKey::new(original, *side).ok()) {
             let key = CacheKey {
@@ -154,8 +155,9 @@ impl Thumbnails {
                 continue;
             }
             // Only then is it under way: nobody waits for what has no worker.
-            let Ok(seat) = self.places.pool.seat(tenant, Urgency::Bulk).await else {
-                return self.count_eager("skipped");
+            let Ok(seat) = self.places.pool.seat(&tenant.id, Urgency::Bulk).await else {
+                self.count_eager("skipped");
+                break;
             };
             let source = Some(source.clone());
             let Ok(Join::First(leader)) = self.flights.join(Wish { key, source }) else {
@@ -163,13 +165,22 @@ impl Thumbnails {
             };
             let mut all = stream::iter([Ok::<_, StoreError>(bytes.clone())]);
             let rendered = seat.render(order(thumbnail), &mut all).await;
-            let found = rendered.map_err(ThumbnailError::from).map(|made| Found {
-                bytes: exactly(made.bytes),
-                origin: Origin::Rendered,
-            });
+            let found = match rendered {
+                Ok(made) => {
+                    self.found(tenant, exactly(made.bytes), Origin::Rendered)
+                        .await
+                }
+                Err(error) => Err(error.into()),
+            };
             self.count_eager(if found.is_ok() { "made" } else { "failed" });
-            self.land(&leader, store, found).await;
+            let (service, store) = (Arc::clone(self), store.clone());
+            let land = async move { service.land(&leader, &store, found).await };
+            landing.spawn(land.in_current_span());
         }
+        // Storing them may take long, and does not need it.
+        drop(bytes);
+        while landing.join_next().await.is_some() {}
+        drop(place);
     }
 
     fn count_eager(&self, outcome: &'static str) {

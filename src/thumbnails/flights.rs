@@ -8,10 +8,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{ThumbnailError, Wish};
-use crate::cache::CacheKey;
+use crate::cache::{CacheKey, Tenancy};
 use crate::key::{FileKey, Original};
 use crate::render::pool::Busy;
-use crate::tenant::TenantId;
 
 /// So many searches may be under way at once.
 const MAX_UNDER_WAY: usize = 1024;
@@ -24,14 +23,19 @@ type Outcome = Result<Bytes, ThumbnailError>;
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     under_way: Mutex<HashMap<CacheKey, Arc<Flight>>>,
+    /// What is being cleared now. Looked at while `under_way` is locked.
+    cleared: Mutex<Vec<Scope>>,
 }
+
+/// Thumbnails of a tenant: of one original, or all.
+type Scope = (Tenancy, Option<Original>);
 
 #[derive(Debug)]
 struct Flight {
     source: Option<FileKey>,
     outcome: watch::Sender<Option<Outcome>>,
     /// False when what is found may be handed out but not kept, because
-    /// thumbnails have been cleared since. Locked while it is being kept.
+    /// thumbnails are or have been cleared. Locked while it is being kept.
     may_keep: tokio::sync::Mutex<bool>,
 }
 
@@ -56,6 +60,12 @@ pub(super) struct Leader {
 /// Who waits for the outcome of a search.
 pub(super) struct Waiter(watch::Receiver<Option<Outcome>>);
 
+/// Thumbnails are being cleared: until it is dropped, none of them is kept.
+pub(super) struct Clearing<'a> {
+    flights: &'a Flights,
+    scope: Scope,
+}
+
 /// What has been found is being kept; nothing is cleared until this is dropped.
 pub(super) struct Keeping<'a>(tokio::sync::MutexGuard<'a, bool>);
 
@@ -79,7 +89,7 @@ impl Flights {
         let flight = Arc::new(Flight {
             source: wish.source.clone(),
             outcome: watch::Sender::new(None),
-            may_keep: tokio::sync::Mutex::new(true),
+            may_keep: tokio::sync::Mutex::new(!self.is_being_cleared(&wish.key)),
         });
         under_way.insert(wish.key.clone(), Arc::clone(&flight));
         Ok(Join::First(Leader {
@@ -89,17 +99,37 @@ impl Flights {
         }))
     }
 
-    /// What searches under way will find is not kept. Returns when nothing is
-    /// being kept any more; who asks from now on begins anew.
-    pub(super) async fn forbid_keeping(&self, tenant: &TenantId, original: Option<Original>) {
-        let concerned: Vec<_> = {
-            let mut under_way = self.lock();
-            let concerned = under_way.extract_if(|key, _| key.is_among(tenant, original));
-            concerned.map(|(_, flight)| flight).collect()
+    /// What searches find that are under way, or begin until the clearing is
+    /// dropped, is not kept. Returns when nothing is being kept any more; who
+    /// asks after the clearing begins anew.
+    pub(super) async fn clear(&self, tenant: &Tenancy, original: Option<Original>) -> Clearing<'_> {
+        let scope = (tenant.clone(), original);
+        self.cleared().push(scope.clone());
+        let clearing = Clearing {
+            flights: self,
+            scope,
         };
-        for flight in concerned {
+        for flight in self.take_out(&clearing.scope) {
             *flight.may_keep.lock().await = false;
         }
+        clearing
+    }
+
+    fn is_being_cleared(&self, key: &CacheKey) -> bool {
+        let cleared = self.cleared();
+        let mut scopes = cleared.iter();
+        scopes.any(|(tenant, original)| key.is_among(tenant, *original))
+    }
+
+    /// Takes out searches, so that nobody joins them any more.
+    fn take_out(&self, (tenant, original): &Scope) -> Vec<Arc<Flight>> {
+        let mut under_way = self.lock();
+        let concerned = under_way.extract_if(|key, _| key.is_among(tenant, *original));
+        concerned.map(|(_, flight)| flight).collect()
+    }
+
+    fn cleared(&self) -> MutexGuard<'_, Vec<Scope>> {
+        self.cleared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Flight>>> {
@@ -161,8 +191,20 @@ impl Drop for Leader {
     }
 }
 
+impl Drop for Clearing<'_> {
+    fn drop(&mut self) {
+        let mut cleared = self.flights.cleared();
+        // Another may be clearing the same.
+        if let Some(index) = cleared.iter().position(|scope| *scope == self.scope) {
+            cleared.swap_remove(index);
+        }
+        drop(cleared);
+        self.flights.take_out(&self.scope);
+    }
+}
+
 impl Keeping<'_> {
-    /// False when thumbnails have been cleared since the search began.
+    /// False when thumbnails have been cleared since, or when, the search began.
     pub(super) fn is_wanted(&self) -> bool {
         *self.0
     }
@@ -230,23 +272,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_begun_before_a_clearing_is_not_kept() {
+    async fn what_was_begun_before_the_end_of_a_clearing_is_not_kept() {
         let flights = Arc::<Flights>::default();
         let old = begin(&flights, wish("a", 1));
         let others = [begin(&flights, wish("a", 2)), begin(&flights, wish("b", 1))];
         let Wish { key, .. } = wish("a", 1);
         let original = key.thumbnail.original();
-        flights.forbid_keeping(&key.tenant, Some(original)).await;
+        let clearing = flights.clear(&key.tenant, Some(original)).await;
+        let between = begin(&flights, wish("a", 1));
+        drop(clearing);
         let new = begin(&flights, wish("a", 1));
         assert!(!old.keeping().await.is_wanted());
+        assert!(!between.keeping().await.is_wanted());
         assert!(new.keeping().await.is_wanted());
         for other in &others {
             assert!(other.keeping().await.is_wanted());
         }
         // The end of the old one is not the end of the new one.
-        drop(old);
+        drop((old, between));
         follow(&flights, wish("a", 1));
-        flights.forbid_keeping(&key.tenant, None).await;
+        drop(flights.clear(&key.tenant, None).await);
         assert!(!new.keeping().await.is_wanted());
         assert!(!others[0].keeping().await.is_wanted());
         assert!(others[1].keeping().await.is_wanted());
@@ -258,10 +303,10 @@ mod tests {
         let leader = begin(&flights, wish("a", 1));
         let keeping = leader.keeping().await;
         let tenant = wish("a", 1).key.tenant;
-        let mut clearing = std::pin::pin!(flights.forbid_keeping(&tenant, None));
+        let mut clearing = std::pin::pin!(flights.clear(&tenant, None));
         assert!(futures_util::poll!(&mut clearing).is_pending());
         drop(keeping);
-        clearing.await;
+        drop(clearing.await);
     }
 
     #[tokio::test]

@@ -11,9 +11,8 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
-use crate::cache::CacheKey;
+use crate::cache::{CacheKey, Tenancy};
 use crate::key::Original;
-use crate::tenant::TenantId;
 
 /// So many files are remembered.
 const MAX_REMEMBERED: usize = 4096;
@@ -23,7 +22,7 @@ const BELIEVED: Duration = Duration::from_mins(10);
 /// Files stored lately.
 #[derive(Debug)]
 pub(super) struct Recent {
-    files: Mutex<LruCache<(TenantId, Original), File>>,
+    files: Mutex<LruCache<(Tenancy, Original), File>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +42,7 @@ impl Default for Recent {
 
 impl Recent {
     /// A file has been stored.
-    pub(super) fn stored(&self, tenant: &TenantId, original: Original) {
+    pub(super) fn stored(&self, tenant: &Tenancy, original: Original) {
         let stored = Instant::now();
         let mut files = self.lock();
         files.put((tenant.clone(), original), File { stored, made: 0 });
@@ -68,7 +67,7 @@ impl Recent {
         file.is_some_and(|file| file.made & bit(key) == 0 && file.stored.elapsed() < BELIEVED)
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<(TenantId, Original), File>> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<(Tenancy, Original), File>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

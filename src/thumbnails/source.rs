@@ -13,7 +13,7 @@ use super::ThumbnailError;
 use crate::digest::{FileDigest, FileHasher};
 use crate::key::{FileKey, ObjectKey, Original};
 use crate::storage::scoped::TenantStore;
-use crate::storage::{GetOptions, StoreError};
+use crate::storage::{GetOptions, ObjectInfo, StoreError};
 
 /// The bytes of a source, on their way to a worker.
 pub(super) struct Source {
@@ -35,13 +35,7 @@ impl Source {
     ) -> Result<Self, ThumbnailError> {
         let key = ObjectKey::File(key.clone());
         let object = store.get(&key, GetOptions::default()).await?;
-        let is_other = match (original.digest, object.info.digest) {
-            (FileDigest::Sha256(wanted), Some(kept)) => wanted != kept,
-            _ => false,
-        };
-        if is_other || object.info.size_bytes != original.size_bytes {
-            return Err(ThumbnailError::SourceMismatch);
-        }
+        compare(&object.info, original)?;
         let mut rest = object.body;
         let first = stream::iter(rest.next().await);
         Ok(Self {
@@ -63,6 +57,31 @@ impl Source {
             Err(ThumbnailError::SourceMismatch)
         }
     }
+}
+
+/// Makes sure that there is the file `key`, and that it is the original as far
+/// as can be known without reading it.
+///
+/// # Errors
+/// As [`Source::open`].
+pub(super) async fn find(
+    store: &TenantStore,
+    key: &FileKey,
+    original: Original,
+) -> Result<(), ThumbnailError> {
+    let info = store.head(&ObjectKey::File(key.clone())).await?;
+    compare(&info, original)
+}
+
+fn compare(info: &ObjectInfo, original: Original) -> Result<(), ThumbnailError> {
+    let is_other = match (original.digest, info.digest) {
+        (FileDigest::Sha256(wanted), Some(kept)) => wanted != kept,
+        _ => false,
+    };
+    if is_other || info.size_bytes != original.size_bytes {
+        return Err(ThumbnailError::SourceMismatch);
+    }
+    Ok(())
 }
 
 fn store_error(error: StoreError) -> ThumbnailError {

@@ -425,6 +425,29 @@ async fn file_that_somebody_has_removed_is_fetched_again() {
 }
 
 #[tokio::test]
+async fn directory_that_somebody_removes_is_made_again() {
+    let task = Task::new().await;
+    let body = pattern(1, 1000);
+    task.hold("1", &body);
+    let app = task.start().await;
+    lease(&app, "1").await;
+    std::fs::remove_dir_all(task.disk.path().join("leases")).unwrap();
+    let again = lease(&app, "1").await;
+    assert!(again.read() == body);
+    // It is this process's as before, and what is in it survives a restart.
+    let second = task.start().await;
+    let refusal = refusal(&second, &json!({"key": "1"})).await;
+    assert_eq!(refusal, refused(409, "leases_off"));
+    app.shut_down().await;
+    let after = task.start().await;
+    assert!(again.read() == body);
+    task.operations();
+    let by_digest = json!({"key": "1", "digest": Digest::of(&body).to_string()});
+    leased(ask(&after, &by_digest).await).await;
+    assert_eq!(task.operations(), [""; 0]);
+}
+
+#[tokio::test]
 async fn others_can_read_what_they_know_of_and_find_nothing_else() {
     let task = Task::new().await;
     task.hold(KEY, &pattern(1, 1000));

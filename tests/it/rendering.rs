@@ -95,6 +95,7 @@ fn ways_out() -> Vec<(&'static str, i64, [i64; 4])> {
     let read = i64::from(libc::PROT_READ);
     let anonymous = i64::from(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     let file = i64::from(libc::MAP_PRIVATE);
+    let poison = i64::from(libc::MADV_HWPOISON);
     let own = i64::from(std::process::id());
     let inet = i64::from(libc::AF_INET);
     let unix = i64::from(libc::AF_UNIX);
@@ -139,6 +140,7 @@ fn ways_out() -> Vec<(&'static str, i64, [i64; 4])> {
         ("mmap of code", libc::SYS_mmap, [0, 4096, exec, anonymous]),
         ("mmap of a file", libc::SYS_mmap, [0, 4096, read, file]),
         ("mprotect", libc::SYS_mprotect, [0, 4096, exec, 0]),
+        ("madvise", libc::SYS_madvise, [0, 4096, poison, 0]),
         (
             "a handler",
             libc::SYS_rt_sigaction,

@@ -114,6 +114,17 @@ const FILE: &str = "/v1/files/2026/11/a.txt";
 const IMPORT: &str = "/v1/imports/0123456789abcdef";
 
 #[tokio::test]
+async fn bucket_that_would_lie_in_the_cache_is_refused() {
+    let tenants = tempfile::tempdir().unwrap();
+    let settings = "s3: {bucket: cache, folder: user001}\n";
+    std::fs::write(tenants.path().join("a.yml"), settings).unwrap();
+    let source = format!("dir:{}", tenants.path().display());
+    let app = TestApp::with(&[("KURA_TENANTS", &source)], |_| {}).await;
+    app.wait_until_ready().await;
+    assert_eq!(app.served.tenants.broken_len(), 1);
+}
+
+#[tokio::test]
 async fn same_key_is_another_file_for_each_tenant() {
     for many in Many::both().await {
         for path in [FILE, IMPORT] {

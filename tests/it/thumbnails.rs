@@ -6,9 +6,10 @@ use bytes::Bytes;
 use futures_util::future::select_all;
 use reqwest::Method;
 use reqwest::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use tempfile::TempDir;
 
 use crate::support::app::{BUCKET, FOLDER, TestApp, problem_code};
-use crate::support::bench::{Bench, PART, assert_refused};
+use crate::support::bench::{Bench, assert_refused};
 use crate::support::pattern;
 use crate::support::pictures::{
     PNG, PNG_MAGIC, long_picture, name_of, old_name_of, picture, size_of,
@@ -220,23 +221,32 @@ async fn what_is_no_picture_is_refused_and_not_read_again() {
             assert_refused(response, *status, code, &key).await;
             assert_eq!(bench.operations().is_empty(), repeated, "{key}");
         }
-        // Another who names another source is told about that one.
+        // It is the file that is none, whoever names it as what.
         let response = bench.app.thumbnail(&name, "none").await;
-        assert_eq!(response.status(), 404);
+        assert_refused(response, *status, code, &key).await;
     }
-    assert_eq!(bench.app.from("refused"), cases.len() as u64);
+    assert_eq!(bench.app.from("refused"), 2 * cases.len() as u64);
 }
 
 #[tokio::test]
-async fn large_file_that_is_no_picture_is_not_read_to_its_end() {
-    let bench = Bench::start().await;
-    let body = pattern(1, 20 * PART);
-    put(&bench.app, KEY, &body).await;
-    bench.operations();
-    let response = bench.app.thumbnail(&name_of(&body, 100), KEY).await;
-    assert_refused(response, 415, "not_an_image", "large").await;
-    let operations = bench.operations();
-    assert!(operations.len() <= 5, "{operations:?}");
+async fn wrong_source_that_is_no_picture_spoils_nothing() {
+    for stand in Stand::both().await {
+        let body = picture(1);
+        let broken = [PNG_MAGIC, &pattern(2, body.len() - PNG_MAGIC.len())].concat();
+        for other in [pattern(1, body.len()), broken.into()] {
+            // As if without a digest: by MD5 the store knows nothing.
+            let name = old_name_of(&body, 100);
+            put(&stand.app, KEY, &other).await;
+            for _ in 0..2 {
+                let response = stand.app.thumbnail(&name, KEY).await;
+                assert_refused(response, 409, "source_mismatch", stand.name()).await;
+            }
+            put(&stand.app, KEY, &body).await;
+            stand.app.shown(&name, KEY).await;
+            let clear = stand.app.request(Method::DELETE, "/v1/thumbnails");
+            assert_eq!(clear.send().await.unwrap().status(), 204);
+        }
+    }
 }
 
 #[tokio::test]
@@ -280,9 +290,15 @@ async fn thumbnails_of_redmica_s3_are_used_as_they_are() {
     };
     put(100, b"GIF89a, but not really");
     put(150, b"who knows");
+    put(300, b"%PDF-1.7, which browsers run");
     for (side, media_type, bytes) in [
         (100, "image/gif", &b"GIF89a, but not really"[..]),
         (150, "application/octet-stream", b"who knows"),
+        (
+            300,
+            "application/octet-stream",
+            b"%PDF-1.7, which browsers run",
+        ),
     ] {
         let response = bench.app.thumbnail(&name_of(&body, side), KEY).await;
         assert_eq!(response.headers()["content-type"], media_type);
@@ -300,17 +316,67 @@ async fn thumbnails_of_redmica_s3_are_used_as_they_are() {
     }
 }
 
-#[tokio::test]
-async fn tenants_share_no_thumbnail() {
-    let server = S3Server::start().await.with_bucket(BUCKET);
+/// A Kura of the tenants `sitea` and `siteb`, with more in their settings.
+async fn two_tenants(server: &S3Server, more: &str) -> (TestApp, TempDir) {
     let tenants = tempfile::tempdir().unwrap();
     for id in ["sitea", "siteb"] {
-        let settings = format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n");
+        let settings = format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n{more}");
         std::fs::write(tenants.path().join(format!("{id}.yml")), settings).unwrap();
     }
     let source = format!("dir:{}", tenants.path().display());
     let settings = [("KURA_TENANTS", source.as_str())];
-    let app = TestApp::s3_with(&server, &settings, |_| {}).await;
+    let app = TestApp::s3_with(server, &settings, |_| {}).await;
+    (app, tenants)
+}
+
+#[tokio::test]
+async fn stored_thumbnail_in_a_shared_folder_is_for_who_has_the_file() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let (app, _tenants) = two_tenants(&server, "kura: {thumb_folder: tmp}\n").await;
+    let body = picture(1);
+    let hold = |key: &str, body: Bytes| server.put_object(BUCKET, key, body, &[]);
+    hold(&format!("sitea/{KEY}"), body.clone());
+    hold(&format!("siteb/{KEY}"), Bytes::from("another"));
+    let name = name_of(&body, 100);
+    let ask = async |id: &str, query: &str| {
+        let path = format!("/v1/thumbnails/{name}{query}");
+        let response = app.request_as(id, Method::GET, &path).send().await;
+        response.unwrap()
+    };
+    let operations = || {
+        let requests = server.take_requests();
+        let operations = requests.iter().map(|request| request.operation);
+        operations.collect::<Vec<_>>()
+    };
+    let made = ask("sitea", &format!("?source={KEY}")).await;
+    let made = made.bytes().await.unwrap();
+    let stored = format!("tmp/{name}");
+    eventually("stored", || server.object(BUCKET, &stored).is_some()).await;
+    for (query, code) in [
+        (String::new(), "source_needed"),
+        ("?source=missing".to_owned(), "not_found"),
+        (format!("?source={KEY}"), "source_mismatch"),
+    ] {
+        let refused = ask("siteb", &query).await;
+        assert_eq!(problem_code(refused).await, code, "{query}");
+    }
+    // It is enough to have the file, wherever, and it is asked for once.
+    hold("siteb/moved", body.clone());
+    operations();
+    for (query, requests) in [
+        ("?source=moved", &["GetObject", "HeadObject"][..]),
+        ("", &[]),
+    ] {
+        let shown = ask("siteb", query).await;
+        assert_eq!(shown.bytes().await.unwrap(), made);
+        assert_eq!(operations(), requests);
+    }
+}
+
+#[tokio::test]
+async fn tenants_share_no_thumbnail() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let (app, _tenants) = two_tenants(&server, "").await;
     let body = picture(1);
     server.put_object(BUCKET, &format!("sitea/{KEY}"), body.clone(), &[]);
     let path = format!("/v1/thumbnails/{}", name_of(&body, 100));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use kura::key::ThumbKey;
 use kura::metrics::EagerLabels;
 use reqwest::Method;
 use reqwest::header::IF_NONE_MATCH;
@@ -99,6 +100,19 @@ async fn making_is_one_get_and_one_put_and_showing_again_is_nothing() {
         assert_eq!(again.status(), 304);
         assert_eq!(bench.operations(), [""; 0]);
     }
+}
+
+#[tokio::test]
+async fn without_room_on_disk_nothing_is_kept_there() {
+    let app = TestApp::with(&[("KURA_CACHE_BYTES", "0")], |_| {}).await;
+    let body = picture(1);
+    let upload = app.upload("261122194501_a", body.clone()).send().await;
+    assert_eq!(upload.unwrap().status(), 201);
+    let name = name_of(&body, 100);
+    app.shown(&name, "2026/11/261122194501_a").await;
+    app.shown(&name, "2026/11/261122194501_a").await;
+    assert_eq!(app.from("memory"), 1);
+    assert!(!app.root.path().join("cache/thumbnails").exists());
 }
 
 #[tokio::test]
@@ -332,6 +346,72 @@ async fn what_is_being_made_while_it_is_cleared_does_not_come_back() {
 }
 
 #[tokio::test]
+async fn what_is_made_while_the_store_still_clears_does_not_come_back() {
+    let bench = Bench::start().await;
+    let body = picture(1);
+    let key = bench.store("261122194501_a", &body).await;
+    let [old, new] = [100, 600].map(|side| name_of(&body, side));
+    let original = old.strip_suffix("_100.thumb").unwrap();
+    let one = format!("/v1/thumbnails/{original}");
+    for (path, operation) in [(&*one, "DeleteObjects"), ("/v1/thumbnails", "DeleteObject")] {
+        bench.app.shown(&old, &key).await;
+        bench.until_stored(&old).await;
+        bench.server.reset_counts();
+        // It is tried again after a second.
+        bench.once(operation, Fault::StallRequest);
+        let clearing = bench.app.request(Method::DELETE, path).send();
+        let clearing = tokio::spawn(clearing);
+        bench.until_count(operation, 1).await;
+        bench.app.shown(&new, &key).await;
+        assert!(!clearing.is_finished());
+        assert_eq!(clearing.await.unwrap().unwrap().status(), 204);
+        let again = bench.app.get(&format!("/v1/thumbnails/{new}"));
+        let again = again.send().await.unwrap();
+        assert_eq!(problem_code(again).await, "source_needed", "{operation}");
+        bench.assert_only(&[&key]);
+    }
+}
+
+#[tokio::test]
+async fn tenant_with_another_folder_has_nothing_of_the_old_one() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let (disk, tenants) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = |folder: &str| {
+        let settings = format!("s3: {{bucket: {BUCKET}, folder: {folder}}}\n");
+        std::fs::write(tenants.path().join("sitea.yml"), settings).unwrap();
+    };
+    let source = format!("dir:{}", tenants.path().display());
+    let settings = [
+        ("KURA_TENANTS", source.as_str()),
+        ("KURA_CACHE_DIR", disk.path().to_str().unwrap()),
+    ];
+    folder("before");
+    let start = async || TestApp::s3_with(&server, &settings, |_| {}).await;
+    let (body, app) = (picture(1), start().await);
+    server.put_object(BUCKET, "before/a", body.clone(), &[]);
+    let path = format!("/v1/thumbnails/{}", name_of(&body, 100));
+    let get = async |app: &TestApp, path: &str| {
+        let get = app.request_as("sitea", Method::GET, path).send();
+        get.await.unwrap()
+    };
+    let made = get(&app, &format!("{path}?source=a")).await;
+    assert_eq!(made.status(), 200);
+    folder("a-longer-one");
+    app.served.tenants.refresh().await.unwrap();
+    let other = get(&app, &path).await;
+    assert_eq!(problem_code(other).await, "source_needed");
+    app.shut_down().await;
+    let app = start().await;
+    let other = get(&app, &path).await;
+    assert_eq!(problem_code(other).await, "source_needed");
+    // It comes back with the folder.
+    folder("before");
+    app.served.tenants.refresh().await.unwrap();
+    assert_eq!(get(&app, &path).await.status(), 200);
+    assert_eq!(app.from("disk"), 1);
+}
+
+#[tokio::test]
 async fn thumbnails_in_a_shared_folder_are_not_all_cleared() {
     let settings = [("KURA_THUMB_FOLDER", "tmp")];
     let bench = Bench::with(&settings).await;
@@ -356,6 +436,50 @@ async fn thumbnails_in_a_shared_folder_are_not_all_cleared() {
         .request(Method::DELETE, &format!("/v1/thumbnails/{original}"));
     assert_eq!(clear.send().await.unwrap().status(), 204);
     assert!(!stored());
+}
+
+#[tokio::test]
+async fn answers_that_nobody_takes_are_bounded_for_each_tenant() {
+    const SIZE: usize = 4 << 20;
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let tenants = tempfile::tempdir().unwrap();
+    for id in ["sitea", "siteb"] {
+        let settings = format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n");
+        std::fs::write(tenants.path().join(format!("{id}.yml")), settings).unwrap();
+    }
+    let source = format!("dir:{}", tenants.path().display());
+    let settings = [("KURA_TENANTS", source.as_str())];
+    let app = TestApp::s3_with(&server, &settings, |_| {}).await;
+    let name = |number: usize| name_of(&[7; 20][..number], 100);
+    let stored = |id, number| {
+        let key = format!("{id}/tmp/thumbnails/{}", name(number));
+        server.put_object(BUCKET, &key, pattern(1, SIZE), &[]);
+    };
+    let get = async |id: &str, number| {
+        let path = format!("/v1/thumbnails/{}", name(number));
+        let response = app.request_as(id, Method::GET, &path).send().await;
+        response.unwrap().status().as_u16()
+    };
+    // What a client that does not read leaves to Kura.
+    let tenant = app.served.tenants.get(&"sitea".parse().unwrap()).unwrap();
+    let (tenancy, store) = (&tenant.inner.tenancy, &tenant.inner.store);
+    let mut untaken = Vec::new();
+    for number in 0..8 {
+        stored("sitea", number);
+        let key = ThumbKey::parse(&name(number)).unwrap();
+        let thumbnail = app.served.thumbnails.get(tenancy, store, key, None).await;
+        untaken.push(thumbnail.unwrap());
+    }
+    stored("sitea", 8);
+    stored("siteb", 8);
+    assert_eq!(get("sitea", 8).await, 503);
+    // One from memory takes room, too.
+    assert_eq!(get("sitea", 7).await, 503);
+    assert_eq!(get("siteb", 8).await, 200);
+    untaken.pop();
+    assert_eq!(get("sitea", 8).await, 200);
+    untaken.clear();
+    assert_eq!(get("sitea", 7).await, 200);
 }
 
 fn eager(app: &TestApp, outcome: &'static str) -> u64 {
@@ -401,6 +525,23 @@ async fn thumbnails_are_made_of_an_upload_without_reading_it_again() {
     assert_eq!(bench.server.count("GetObject"), 0);
     assert_eq!(eager(&bench.app, "made"), 2);
     assert_eq!(bench.app.from("memory"), 2);
+}
+
+#[tokio::test]
+async fn no_buffer_is_held_while_thumbnails_of_an_upload_are_stored() {
+    let settings = [("KURA_EAGER_THUMBNAILS", "100,200,300,400")];
+    let bench = Bench::with(&settings).await;
+    bench.server.fail(FaultRule {
+        key_contains: Some("/tmp/thumbnails/".into()),
+        times: usize::MAX,
+        ..FaultRule::once("PutObject", Fault::StallRequest)
+    });
+    let large = Bytes::from([&picture(1)[..], &vec![0; 4 << 20]].concat());
+    bench.store("261122194501_a", &large).await;
+    until(|| eager(&bench.app, "made") == 4, "all are made").await;
+    bench.until_count("PutObject", 5).await;
+    let budget = &bench.app.served.budget;
+    assert!(budget.used_bytes() < 1 << 20, "{}", budget.used_bytes());
 }
 
 #[tokio::test]

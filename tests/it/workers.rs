@@ -43,6 +43,10 @@ async fn worker_has_nothing_but_its_socket() {
     for line in ["Threads:\t1", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(line), "{line} in\n{status}");
     }
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        let none = format!("{set}:\t0000000000000000");
+        assert!(status.contains(&none), "{none} in\n{status}");
+    }
     let limits = read("limits").unwrap();
     for (name, most) in [
         ("Max open files", "1"),

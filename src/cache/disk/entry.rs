@@ -7,7 +7,7 @@
 //! | 8 | [`MAGIC`], with the version of this format |
 //! | 8 | CRC-64/NVME of all that follows, big endian |
 //! | 2 | the length of the label, big endian |
-//! | … | the label: tenant, `/`, name of the thumbnail |
+//! | … | the label: tenant, bucket, folder and name of the thumbnail, with `/` between |
 //! | … | the thumbnail |
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ pub(super) const MAX_BYTES: u64 = 16 << 20;
 /// The head of the file and the label; the thumbnail goes behind.
 pub(super) fn head(key: &CacheKey, thumbnail: &[u8]) -> Vec<u8> {
     let label = label(key);
-    // A tenant's id has 64 bytes and a thumbnail's name 95 at most.
+    // Ids, names and keys are far shorter than that.
     let length = u16::try_from(label.len()).unwrap_or(u16::MAX).to_be_bytes();
     let mut checksum = crc_fast::Digest::new(Crc64Nvme);
     for part in [&length[..], label.as_bytes(), thumbnail] {

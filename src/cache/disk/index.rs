@@ -4,9 +4,8 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::cache::CacheKey;
+use crate::cache::{CacheKey, Tenancy};
 use crate::digest::Digest;
-use crate::tenant::TenantId;
 
 /// File systems give out space in blocks of this size, mostly.
 const BLOCK_BYTES: u64 = 4096;
@@ -53,8 +52,8 @@ impl fmt::Display for EntryId {
     }
 }
 
-fn tenant_hash(tenant: &TenantId) -> [u8; TENANT_BYTES] {
-    let digest = Digest::of(tenant.as_str().as_bytes());
+fn tenant_hash(tenant: &Tenancy) -> [u8; TENANT_BYTES] {
+    let digest = Digest::of(tenant.to_string().as_bytes());
     let mut hash = [0; TENANT_BYTES];
     hash.copy_from_slice(&digest.as_bytes()[..TENANT_BYTES]);
     hash
@@ -116,7 +115,7 @@ impl Index {
     }
 
     /// All files of a tenant.
-    pub(super) fn of_tenant(&self, tenant: &TenantId) -> Vec<EntryId> {
+    pub(super) fn of_tenant(&self, tenant: &Tenancy) -> Vec<EntryId> {
         let hash = tenant_hash(tenant);
         let ids = self.entries.keys();
         ids.filter(|id| id.0.starts_with(&hash)).copied().collect()

@@ -148,10 +148,10 @@ async fn nobody_else_may_read_it_and_nothing_unfinished_stays() {
     cache.put(&key, &thumbnail(1)).await;
     let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
     let path = path_of(&cache, &key);
-    assert_eq!(mode(&cache.root), 0o700);
+    assert_eq!(mode(cache.place.root()), 0o700);
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     assert_eq!(mode(&path), 0o600);
-    let unfinished = cache.root.join("tmp").join("7");
+    let unfinished = cache.place.root().join("tmp").join("7");
     fs::write(&unfinished, b"x").unwrap();
     drop(cache);
     open(&directory);
@@ -164,13 +164,46 @@ async fn trouble_with_the_disk_is_as_if_there_were_none() {
     let cache = open(&directory);
     let key = key("a", 1, 100);
     // A file where a directory belongs fails every write, also root's.
-    fs::remove_dir(cache.root.join("tmp")).unwrap();
-    fs::write(cache.root.join("tmp"), b"x").unwrap();
+    fs::remove_dir(cache.place.root().join("tmp")).unwrap();
+    fs::write(cache.place.root().join("tmp"), b"x").unwrap();
     cache.put(&key, &thumbnail(1)).await;
     assert_eq!(cache.get(&key).await, None);
     assert!(cache.complained.lock().unwrap().is_some());
-    fs::remove_file(cache.root.join("tmp")).unwrap();
-    fs::create_dir(cache.root.join("tmp")).unwrap();
+    fs::remove_file(cache.place.root().join("tmp")).unwrap();
+    fs::create_dir(cache.place.root().join("tmp")).unwrap();
+    cache.put(&key, &thumbnail(1)).await;
+    assert_eq!(cache.get(&key).await, Some(thumbnail(1)));
+}
+
+#[tokio::test]
+async fn directory_that_somebody_removes_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(&directory);
+    let keys = [key("a", 1, 100), key("a", 2, 100)];
+    for gone in ["", "tmp", "lock"] {
+        cache.put(&keys[0], &thumbnail(1)).await;
+        let gone = cache.place.root().join(gone);
+        let _ = fs::remove_dir_all(&gone).or_else(|_| fs::remove_file(&gone));
+        cache.put(&keys[1], &thumbnail(2)).await;
+        assert_eq!(cache.get(&keys[1]).await, Some(thumbnail(2)));
+        let second = DiskCache::open(directory.path(), MAX, &Metrics::default());
+        assert_eq!(second.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+    assert!(cache.complained.lock().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn directory_that_another_process_has_made_again_is_left_to_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let cache = open(&directory);
+    let key = key("a", 1, 100);
+    fs::remove_dir_all(cache.place.root()).unwrap();
+    let other = open(&directory);
+    cache.put(&key, &thumbnail(1)).await;
+    assert!(cache.complained.lock().unwrap().is_some());
+    assert_eq!(other.scan(), (0, 0));
+    // Until that one has gone.
+    drop(other);
     cache.put(&key, &thumbnail(1)).await;
     assert_eq!(cache.get(&key).await, Some(thumbnail(1)));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use libc::{MAP_ANONYMOUS, PROT_EXEC, SIGABRT, SIGBUS, SIGSEGV};
+use libc::{MADV_DONTNEED, MAP_ANONYMOUS, PROT_EXEC, SIGABRT, SIGBUS, SIGSEGV};
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -14,7 +14,7 @@ use super::Breach;
 /// What may be called with whatever arguments: memory that is already there,
 /// time, randomness, and what returning from a signal or ending takes. None
 /// of them reaches anything outside of the process.
-const FREE: [i64; 14] = [
+const FREE: [i64; 13] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
     libc::SYS_exit,
@@ -23,7 +23,6 @@ const FREE: [i64; 14] = [
     libc::SYS_getpid,
     libc::SYS_getrandom,
     libc::SYS_gettid,
-    libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,
     libc::SYS_rt_sigprocmask,
@@ -64,6 +63,9 @@ fn program() -> Result<BpfProgram, BackendError> {
     // Memory, but none that is executed, and none that is a file.
     let mask = MaskedEq(anonymous.into());
     allow(libc::SYS_mmap, &[(2, exec, 0), (3, mask, anonymous)])?;
+    // Allocators give memory back by this advice; other advice can do harm.
+    let unused = MADV_DONTNEED.unsigned_abs();
+    allow(libc::SYS_madvise, &[(2, Eq, unused)])?;
     // To abort is to send this signal to oneself (glibc; musl).
     let arguments = [(0, Eq, own), (1, Eq, own), (2, Eq, abort)];
     allow(libc::SYS_tgkill, &arguments)?;

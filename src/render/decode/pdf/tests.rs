@@ -155,6 +155,18 @@ fn japanese_whose_font_is_not_embedded_is_drawn_in_the_fallback_font() {
 }
 
 #[test]
+fn what_comes_before_a_document_is_passed_over() {
+    let document = document("/MediaBox [0 0 100 50]", "0 0 50 50 re f", &[]);
+    let whole = drawn(document.clone(), 100, None);
+    for before in [&b"\n"[..], b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n"] {
+        let later = drawn([before, &document].concat(), 100, None);
+        assert_eq!(later.size, whole.size);
+        assert_eq!(later.darkness(), whole.darkness());
+        assert!(later.darkness() > 40);
+    }
+}
+
+#[test]
 fn what_is_no_document_or_needs_a_password_is_refused() {
     let order = Order { side: 100 };
     for source in [
