@@ -36,7 +36,7 @@ use crate::cache::{CacheKey, Tenancy};
 use crate::key::{FileKey, ObjectKey, Original, ThumbKey};
 use crate::metrics::{Metrics, ThumbnailLabels};
 use crate::render::format::Format;
-use crate::render::pool::{Busy, Pool, RenderError, Urgency};
+use crate::render::pool::{Busy, Pool, RenderError, Seat};
 use crate::render::protocol::MAX_THUMBNAIL_BYTES;
 use crate::render::{Order, Refusal};
 use crate::storage::scoped::{TenantStore, TenantStoreError};
@@ -99,6 +99,7 @@ impl From<RenderError<StoreError>> for ThumbnailError {
         match error {
             RenderError::Refused(refusal) => Self::Refused(refusal),
             RenderError::Source(error) => Self::Store(error.into()),
+            RenderError::Stalled => Self::Store(StoreError::Unavailable(error.to_string()).into()),
             RenderError::Unavailable(text) => Self::Unavailable(text),
         }
     }
@@ -126,6 +127,12 @@ struct Found {
     bytes: Bytes,
     room: Permit,
     origin: Origin,
+}
+
+/// What there is before a worker begins.
+enum Ready<'a> {
+    Found(Found),
+    ToRender(Seat<'a>, Source),
 }
 
 /// All tenants' thumbnails.
@@ -166,8 +173,8 @@ impl Thumbnails {
         })
     }
 
-    /// A thumbnail, made of `source` if it is nowhere yet. The work is done
-    /// to its end also when the caller is dropped.
+    /// A thumbnail, made of `source` if it is nowhere yet. Once a worker has
+    /// begun, the work is done to its end also when all callers are dropped.
     ///
     /// # Errors
     /// See [`ThumbnailError`].
@@ -185,39 +192,82 @@ impl Thumbnails {
             let room = self.room.take(&key.tenant.id, bytes.len()).await?;
             return Ok(held(bytes, room));
         }
-        if let Some(refusal) = self.failures.get(&key) {
-            self.count("refused");
-            return Err(refusal.into());
+        let wish = Wish { key, source };
+        loop {
+            if let Some(refusal) = self.failures.get(&wish.key) {
+                self.count("refused");
+                return Err(refusal.into());
+            }
+            match self.flights.join(wish.clone())? {
+                Join::First(leader) => {
+                    let waiter = leader.waiter();
+                    let (service, store) = (Arc::clone(self), store.clone());
+                    let flight = async move { service.fly(&leader, &store).await };
+                    self.tasks.spawn(flight.in_current_span());
+                    return waiter.outcome().await;
+                }
+                Join::Later(waiter) => {
+                    self.count("joined");
+                    return waiter.outcome().await;
+                }
+                Join::Perhaps(waiter) => {
+                    if let Ok(bytes) = waiter.outcome().await {
+                        self.count("joined");
+                        return Ok(bytes);
+                    }
+                }
+            }
         }
-        let waiter = match self.flights.join(Wish { key, source })? {
-            Join::First(leader) => {
-                let waiter = leader.waiter();
-                let (service, store) = (Arc::clone(self), store.clone());
-                let flight = async move {
-                    let found = service.find(leader.wish(), &store).await;
-                    service.land(&leader, &store, found).await;
-                };
-                self.tasks.spawn(flight.in_current_span());
-                waiter
-            }
-            Join::Later(waiter) => {
-                self.count("joined");
-                waiter
-            }
-        };
-        waiter.outcome().await
     }
 
-    async fn find(&self, wish: &Wish, store: &TenantStore) -> Result<Found, ThumbnailError> {
+    async fn fly(&self, leader: &Leader, store: &TenantStore) {
+        let wish = leader.wish();
+        let ready = tokio::select! {
+            ready = self.prepare(wish, store) => ready,
+            () = leader.deserted() => return,
+        };
+        let found = match ready {
+            Ok(Ready::Found(found)) => Ok(found),
+            Ok(Ready::ToRender(seat, source)) => self.render(wish, seat, source).await,
+            Err(error) => Err(error),
+        };
+        self.land(leader, store, found).await;
+    }
+
+    /// Does all that comes before a worker begins.
+    async fn prepare<'a>(
+        &'a self,
+        wish: &'a Wish,
+        store: &TenantStore,
+    ) -> Result<Ready<'a>, ThumbnailError> {
+        if let Some(found) = self.find(wish, store).await? {
+            return Ok(Ready::Found(found));
+        }
+        let original = wish.key.thumbnail.original();
+        let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
+        if original.size_bytes > self.max_source_bytes {
+            return Err(Refusal::TooLarge.into());
+        }
+        let turn = self.places.pool.turn(&wish.key.tenant.id).await?;
+        // Before there is a worker that would have to wait for it.
+        let source = turn.open(Source::open(store, source, original)).await??;
+        Ok(Ready::ToRender(turn.seat().await?, source))
+    }
+
+    async fn find(
+        &self,
+        wish: &Wish,
+        store: &TenantStore,
+    ) -> Result<Option<Found>, ThumbnailError> {
         let tenant = &wish.key.tenant;
         // It may have come since it was looked for.
         if let Some(bytes) = self.places.memory.get(&wish.key) {
-            return self.found(tenant, bytes, Origin::Memory).await;
+            return self.found(tenant, bytes, Origin::Memory).await.map(Some);
         }
         if let Some(disk) = &self.places.disk
             && let Some(bytes) = disk.get(&wish.key).await
         {
-            return self.found(tenant, bytes, Origin::Disk).await;
+            return self.found(tenant, bytes, Origin::Disk).await.map(Some);
         }
         let unlikely_stored = wish.source.is_some() && self.recent.is_unmade(&wish.key);
         if !unlikely_stored && let Some(stored) = self.stored(&wish.key, store).await? {
@@ -226,10 +276,9 @@ impl Thumbnails {
                 let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
                 source::find(store, source, wish.key.thumbnail.original()).await?;
             }
-            return Ok(stored);
+            return Ok(Some(stored));
         }
-        let rendered = self.render(wish, store).await?;
-        self.found(tenant, rendered, Origin::Rendered).await
+        Ok(None)
     }
 
     async fn found(
@@ -282,21 +331,19 @@ impl Thumbnails {
         }
     }
 
-    async fn render(&self, wish: &Wish, store: &TenantStore) -> Result<Bytes, ThumbnailError> {
-        let thumbnail = wish.key.thumbnail;
-        let source = wish.source.as_ref().ok_or(ThumbnailError::NoSource)?;
-        if thumbnail.original().size_bytes > self.max_source_bytes {
-            return Err(Refusal::TooLarge.into());
-        }
-        // First, so that nothing is read while it is waited for.
-        let seat = self.places.pool.seat(Urgency::Interactive).await?;
-        let mut source = Source::open(store, source, thumbnail.original()).await?;
-        let rendered = seat.render(order(thumbnail), &mut source).await;
+    async fn render(
+        &self,
+        wish: &Wish,
+        seat: Seat<'_>,
+        mut source: Source,
+    ) -> Result<Found, ThumbnailError> {
+        let rendered = seat.render(order(wish.key.thumbnail), &mut source).await;
         // A refusal, too, is said of the file in the name.
         if let Ok(_) | Err(RenderError::Refused(_)) = rendered {
             source.verify().await?;
         }
-        Ok(exactly(rendered?.bytes))
+        let bytes = exactly(rendered?.bytes);
+        self.found(&wish.key.tenant, bytes, Origin::Rendered).await
     }
 
     /// Hands out what was found, and keeps it where it is not yet.

@@ -48,7 +48,8 @@ impl Worker {
     /// Makes the thumbnail.
     pub(crate) async fn thumbnail(&self) -> Result<Rendered, RenderError<Infallible>> {
         let mut source = stream::iter(self.chunks.iter().cloned().map(Ok));
-        let seat = self.pool.seat(Urgency::Interactive).await.unwrap();
+        let tenant = "bench".parse().unwrap();
+        let seat = self.pool.seat(&tenant, Urgency::Interactive).await.unwrap();
         seat.render(self.order, &mut source).await
     }
 

@@ -30,6 +30,7 @@ impl Reader<'_> {
 
     pub(super) fn render(&mut self) -> PoolOptions {
         let worker_memory_bytes = self.number("KURA_RENDER_MEMORY_BYTES", (128 << 20)..=u64::MAX);
+        let deadline = self.seconds("KURA_RENDER_SECONDS");
         PoolOptions {
             // The same program even when its file is replaced.
             program: "/proc/self/exe".into(),
@@ -39,7 +40,8 @@ impl Reader<'_> {
             },
             queue: self.number("KURA_RENDER_QUEUE", 0..=1_000_000),
             patience: self.seconds("KURA_WAIT_SECONDS"),
-            deadline: self.seconds("KURA_RENDER_SECONDS"),
+            deadline,
+            source_patience: deadline,
             worker_memory_bytes,
             worker_jobs: self.number("KURA_RENDER_JOBS", 1..=u32::MAX),
             worker_idle: self.seconds("KURA_RENDER_IDLE_SECONDS"),

@@ -1,7 +1,7 @@
 //! The worker processes and the queue before them.
 //!
-//! A [`Seat`] is the right to one worker for one thumbnail: `queue` decides
-//! who gets it. `process` is one worker and what is said to it, `spawner`
+//! A [`Turn`] is the right to open a source, a [`Seat`] the right to one worker
+//! for one thumbnail: `queue` decides who gets them. `process` is one worker and what is said to it, `spawner`
 //! starts them, `idle` keeps them, `loss` is what their death means.
 
 mod idle;
@@ -13,21 +13,22 @@ mod spawner;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 use thiserror::Error;
 use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout};
 
 use self::idle::Idle;
-use self::loss::Loss;
 use self::process::{Outcome, Worker};
 use self::queue::{Place, Queue, Shown};
 use self::spawner::Spawner;
 use super::protocol::{Job, Walls};
 use super::{Limits, Order, Refusal, Rendered};
-use crate::metrics::{LossLabels, Metrics, RenderLabels};
+use crate::metrics::{Metrics, RenderLabels};
+use crate::tenant::TenantId;
 
 /// How rendering is done.
 #[derive(Clone, Debug)]
@@ -43,6 +44,9 @@ pub struct PoolOptions {
     /// How long a worker may take for a thumbnail, not counting the wait for
     /// its source.
     pub deadline: Duration,
+    /// How long a worker may wait for the source of a thumbnail, in all, and
+    /// anybody for its first bytes.
+    pub source_patience: Duration,
     /// Memory that a worker may take, in bytes (`RLIMIT_AS`).
     pub worker_memory_bytes: u64,
     /// Thumbnails after which a worker is replaced.
@@ -78,7 +82,11 @@ pub enum RenderError<E> {
     /// The source broke off.
     #[error("the source broke off")]
     Source(E),
-    /// No worker can be had; the text is for the log.
+    /// The source did not come in time.
+    #[error("the source did not come in time")]
+    Stalled,
+    /// No worker could be had, or it was lost through no fault of the picture;
+    /// the text is for the log.
     #[error("no worker can be had: {0}")]
     Unavailable(String),
 }
@@ -89,7 +97,8 @@ pub struct Pool {
     options: PoolOptions,
     drills: bool,
     metrics: Metrics,
-    queue: Arc<Queue>,
+    turns: Arc<Queue>,
+    seats: Arc<Queue>,
     idle: Arc<Idle>,
     spawner: OnceCell<Spawner>,
     /// What the log was told last of whether workers can be had.
@@ -102,6 +111,23 @@ const NOTHING: u8 = 0;
 const READY: u8 = 1;
 /// The log was told that there are none.
 const UNAVAILABLE: u8 = 2;
+
+/// So many sources for each worker may be open before it is free: enough to
+/// keep it busy, and to spare for some that are slow to come.
+const AHEAD: usize = 8;
+
+/// How long an idle worker may take to begin. Another is started instead, so
+/// that it does no harm to be wrong about one.
+const TIME_TO_BEGIN: Duration = Duration::from_secs(1);
+
+/// The right to open a source, which is to be there when its worker is.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    pool: &'a Pool,
+    tenant: &'a TenantId,
+    until: Instant,
+    _place: Place,
+}
 
 /// A worker of one's own, for one thumbnail.
 #[derive(Debug)]
@@ -124,10 +150,11 @@ impl Pool {
     }
 
     fn with(options: PoolOptions, metrics: Metrics, drills: bool) -> Arc<Self> {
-        let waiting = metrics.render_queue.clone();
+        let queue = |places, length| Queue::new(places, length, metrics.render_queue.clone());
         Arc::new(Self {
-            queue: Queue::new(options.workers, options.queue, waiting),
-            idle: Idle::new(options.worker_idle),
+            turns: queue(options.workers * AHEAD, options.queue),
+            seats: queue(options.workers, options.queue),
+            idle: Idle::new(options.worker_idle, metrics.clone()),
             options,
             drills,
             metrics,
@@ -139,19 +166,45 @@ impl Pool {
     /// Starts a worker ahead of need, which tells the log what holds it in, or
     /// why there is none.
     pub async fn warm_up(&self) {
-        if let Ok(_seat) = self.seat(Urgency::Bulk).await
+        if let Some(_place) = self.seats.try_take()
             && let Ok(worker) = self.start_worker().await
         {
             self.idle.put(worker);
         }
     }
 
+    /// Waits until a source may be opened for which somebody waits.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn turn<'a>(&'a self, tenant: &'a TenantId) -> Result<Turn<'a>, Busy> {
+        let until = Instant::now() + self.options.patience;
+        let place = self.turns.wait(tenant, Urgency::Interactive, until);
+        let place = place.await?;
+        Ok(Turn {
+            pool: self,
+            tenant,
+            until,
+            _place: place,
+        })
+    }
+
     /// Waits for a worker.
     ///
     /// # Errors
     /// [`Busy`].
-    pub async fn seat(&self, urgency: Urgency) -> Result<Seat<'_>, Busy> {
-        let place = self.queue.wait(urgency, self.options.patience).await?;
+    pub async fn seat(&self, tenant: &TenantId, urgency: Urgency) -> Result<Seat<'_>, Busy> {
+        let until = Instant::now() + self.options.patience;
+        self.seat_until(tenant, urgency, until).await
+    }
+
+    async fn seat_until(
+        &self,
+        tenant: &TenantId,
+        urgency: Urgency,
+        until: Instant,
+    ) -> Result<Seat<'_>, Busy> {
+        let place = self.seats.wait(tenant, urgency, until).await?;
         Ok(Seat {
             pool: self,
             _place: place,
@@ -162,14 +215,14 @@ impl Pool {
     async fn worker(&self, job: Job) -> Result<Worker, String> {
         let deadline = self.options.deadline;
         while let Some(mut worker) = self.idle.take() {
-            match worker.begin(job, deadline).await {
+            match worker.begin(job, deadline, TIME_TO_BEGIN).await {
                 Ok(()) => return Ok(worker),
                 // Nothing is lost with it but time.
-                Err(loss) => self.note(loss),
+                Err(loss) => loss.note(&self.metrics),
             }
         }
         let mut worker = self.start_worker().await?;
-        match worker.begin(job, deadline).await {
+        match worker.begin(job, deadline, deadline).await {
             Ok(()) => Ok(worker),
             Err(loss) => Err(format!("it ended before its first job ({})", loss.name())),
         }
@@ -196,18 +249,31 @@ impl Pool {
         Worker::greeted(process, self.options.deadline, shown).await
     }
 
-    fn note(&self, loss: Loss) {
-        loss.log();
-        let labels = LossLabels { cause: loss.name() };
-        self.metrics
-            .render_workers_lost
-            .get_or_create(&labels)
-            .inc();
-    }
-
     fn count_render(&self, outcome: &'static str) {
         let labels = RenderLabels { outcome };
         self.metrics.renders.get_or_create(&labels).inc();
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// Opens the source: waits for `opening`, but not for ever.
+    ///
+    /// # Errors
+    /// [`RenderError::Stalled`].
+    pub async fn open<T, E>(&self, opening: impl Future<Output = T>) -> Result<T, RenderError<E>> {
+        let patience = self.pool.options.source_patience;
+        let opened = timeout(patience, opening).await;
+        opened.map_err(|_| RenderError::Stalled)
+    }
+
+    /// Waits for a worker. The wait for the turn counts.
+    ///
+    /// # Errors
+    /// [`Busy`].
+    pub async fn seat(self) -> Result<Seat<'a>, Busy> {
+        let (pool, tenant) = (self.pool, self.tenant);
+        let seat = pool.seat_until(tenant, Urgency::Interactive, self.until);
+        seat.await
     }
 }
 
@@ -232,7 +298,7 @@ impl Seat<'_> {
             RenderError::Unavailable(why)
         })?;
         let started = Instant::now();
-        let result = match worker.converse(source, options.deadline).await {
+        let result = match worker.converse(source, options).await {
             Outcome::Answered(cpu, result) => {
                 metrics.render_cpu_seconds.observe(cpu.as_secs_f64());
                 if worker.jobs < options.worker_jobs {
@@ -241,12 +307,19 @@ impl Seat<'_> {
                 result
             }
             Outcome::Lost(loss) => {
-                self.pool.note(loss);
-                Err(loss.refusal())
+                loss.note(metrics);
+                Err(loss.refusal().ok_or_else(|| {
+                    self.pool.count_render("unavailable");
+                    RenderError::Unavailable(format!("it was lost ({})", loss.name()))
+                })?)
             }
             Outcome::Source(error) => {
                 self.pool.count_render("source_broke_off");
                 return Err(RenderError::Source(error));
+            }
+            Outcome::Stalled => {
+                self.pool.count_render("source_broke_off");
+                return Err(RenderError::Stalled);
             }
         };
         let seconds = started.elapsed().as_secs_f64();

@@ -155,7 +155,7 @@ impl Thumbnails {
                 continue;
             }
             // Only then is it under way: nobody waits for what has no worker.
-            let Ok(seat) = self.places.pool.seat(Urgency::Bulk).await else {
+            let Ok(seat) = self.places.pool.seat(&tenant.id, Urgency::Bulk).await else {
                 self.count_eager("skipped");
                 break;
             };

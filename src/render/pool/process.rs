@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::PoolOptions;
 use super::loss::Loss;
 use super::queue::Shown;
 use super::spawner::Spawned;
@@ -25,6 +26,9 @@ const TIME_TO_END: Duration = Duration::from_secs(1);
 /// CPU time beyond the deadline, after which a worker is ended that nobody
 /// looks after. `RLIMIT_CPU` counts whole seconds.
 const CPU_GRACE: Duration = Duration::from_secs(1);
+/// The unit of CPU time in `/proc/PID/stat` (`USER_HZ`, which is 100 wherever
+/// Kura runs).
+const TICK: Duration = Duration::from_millis(10);
 /// How much is read at once of what a worker says, in bytes.
 const INBOX_BYTES: usize = 16 << 10;
 
@@ -52,6 +56,8 @@ pub(super) enum Outcome<E> {
     Lost(Loss),
     /// The source broke off; the worker still waits for the rest of it.
     Source(E),
+    /// The worker has waited for the source for too long.
+    Stalled,
 }
 
 impl Worker {
@@ -82,23 +88,37 @@ impl Worker {
         }
     }
 
-    /// Gives it a job, and waits until it has begun. Nothing of the source is
+    /// Gives it a job, and waits until it has begun, but no longer than
+    /// `patience`. Nothing of the source is
     /// needed yet, so that another can take its place.
     ///
     /// # Errors
     /// When it has ended meanwhile, or is not what it was.
-    pub(super) async fn begin(&mut self, job: Job, deadline: Duration) -> Result<(), Loss> {
+    pub(super) async fn begin(
+        &mut self,
+        job: Job,
+        deadline: Duration,
+        patience: Duration,
+    ) -> Result<(), Loss> {
         self.jobs += 1;
         let limited = self.limit_cpu_time(self.spent + deadline + CPU_GRACE);
         if limited.is_err() || self.socket.write_all(&job.to_frame()).await.is_err() {
             return Err(self.death().await);
         }
-        match timeout(deadline, self.report()).await {
+        match timeout(patience, self.report()).await {
             Ok(Ok(Report::Begun)) => Ok(()),
             Ok(Ok(_)) => Err(Loss::Protocol),
             Ok(Err(loss)) => Err(loss),
-            Err(_) => Err(Loss::Deadline),
+            Err(_) => Err(Loss::Stalled),
         }
+    }
+
+    /// The CPU time that it has taken since its last answer.
+    fn computed(&self) -> Duration {
+        let stat = self.child.id().map(|pid| format!("/proc/{pid}/stat"));
+        let stat = stat.and_then(|path| std::fs::read_to_string(path).ok());
+        let all = stat.as_deref().and_then(cpu_time);
+        all.unwrap_or_default().saturating_sub(self.spent)
     }
 
     /// Sets how much CPU time it may have taken in all. It is set from here,
@@ -119,15 +139,16 @@ impl Worker {
     }
 
     /// Sends the source and waits for the answer, both at once: the worker may
-    /// answer before it has read everything. What counts against `deadline` is
-    /// the time in which it is the worker that is waited for.
+    /// answer before it has read everything. What counts against the deadline is
+    /// the time in which it is the worker that is waited for; all else is the
+    /// source's.
     pub(super) async fn converse<E>(
         &mut self,
         source: &mut (impl Stream<Item = Result<Bytes, E>> + Send + Unpin),
-        deadline: Duration,
+        options: &PoolOptions,
     ) -> Outcome<E> {
         let started = Instant::now();
-        let mut left = deadline;
+        let (mut left, mut source_left) = (options.deadline, options.source_patience);
         let mut feed = Feed::default();
         let (mut reader, mut writer) = self.socket.split();
         let report = loop {
@@ -155,11 +176,17 @@ impl Worker {
                     Some(Err(error)) => return Outcome::Source(error),
                     None => feed.end(),
                 },
-                () = sleep(left), if waits_for_worker => return Outcome::Lost(Loss::Deadline),
+                () = sleep(left), if waits_for_worker => {
+                    return Outcome::Lost(Loss::late(self.computed(), options.deadline));
+                }
+                () = sleep(source_left), if !waits_for_worker => return Outcome::Stalled,
             }
-            if waits_for_worker {
-                left = left.saturating_sub(since.elapsed());
-            }
+            let spent = if waits_for_worker {
+                &mut left
+            } else {
+                &mut source_left
+            };
+            *spent = spent.saturating_sub(since.elapsed());
         };
         self.inbox = BytesMut::new();
         let (cpu, result) = match report {
@@ -180,7 +207,16 @@ impl Worker {
         match timeout(left, feed.finish(&mut writer)).await {
             Ok(Ok(())) => Outcome::Answered(cpu, result),
             Ok(Err(_)) => Outcome::Lost(self.death().await),
-            Err(_) => Outcome::Lost(Loss::Deadline),
+            Err(_) => Outcome::Lost(Loss::Stalled),
+        }
+    }
+
+    /// How it ended, if it has while it had nothing to do.
+    pub(super) fn has_ended(&mut self) -> Option<Loss> {
+        match self.child.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => Some(Loss::of(status)),
+            Err(_) => Some(Loss::Protocol),
         }
     }
 
@@ -206,6 +242,17 @@ impl Worker {
             _ => Loss::Protocol,
         }
     }
+}
+
+/// The CPU time in `/proc/PID/stat`: the fields `utime` and `stime`, which are
+/// the 14th and 15th (`proc_pid_stat(5)`). The second, in parentheses, may have
+/// anything in it.
+fn cpu_time(stat: &str) -> Option<Duration> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace().skip(11).map(str::parse);
+    let (user, system) = (fields.next()?.ok()?, fields.next()?.ok()?);
+    let ticks: u32 = u32::checked_add(user, system)?;
+    Some(TICK * ticks)
 }
 
 /// The report that `said` is, if it is there: nothing may come after it.
@@ -269,5 +316,19 @@ impl Feed {
             socket.write_all_buf(&mut self.frame).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_read_whatever_a_process_is_called() {
+        let stat = "7 (a) (b 1) S 1 7 7 0 -1 4194560 1 0 0 0 150 25 0 0 20 0 1 0 9";
+        assert_eq!(cpu_time(stat), Some(Duration::from_millis(1750)));
+        assert_eq!(cpu_time("7 (a) S 1 7"), None);
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(cpu_time(&own).is_some());
     }
 }

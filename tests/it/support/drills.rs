@@ -47,7 +47,8 @@ impl Stand {
 
     /// A worker of one's own.
     pub async fn seat(&self) -> Seat<'_> {
-        self.pool.seat(Urgency::Interactive).await.unwrap()
+        let tenant = "a".parse().unwrap();
+        self.pool.seat(&tenant, Urgency::Interactive).await.unwrap()
     }
 
     /// Has a thumbnail made.
@@ -103,6 +104,7 @@ pub fn options() -> PoolOptions {
         queue: 100,
         patience: Duration::from_mins(1),
         deadline: Duration::from_secs(20),
+        source_patience: Duration::from_mins(1),
         worker_memory_bytes: NEXT.fetch_add(4096, Ordering::Relaxed),
         worker_jobs: 1000,
         worker_idle: Duration::from_mins(1),

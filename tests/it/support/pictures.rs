@@ -26,6 +26,14 @@ pub fn picture(seed: u64) -> Bytes {
     file.into()
 }
 
+/// A mebibyte that begins as a JPEG does, and has to be read to its end to
+/// find that it is none.
+pub fn long_picture(seed: u64) -> Bytes {
+    [b"\xff\xd8\xff\xe0", &pattern(seed, 1 << 20)[4..]]
+        .concat()
+        .into()
+}
+
 /// The width and height of a PNG.
 pub fn size_of(png: &[u8]) -> (u32, u32) {
     let reader = png::Decoder::new(std::io::Cursor::new(png)).read_info();
