@@ -94,7 +94,7 @@ impl Served {
     /// of it is not leased anew.
     async fn forget(&self, tenant: &ServedTenant, key: &FileKey) {
         if let Some(leases) = &self.leases {
-            leases.forget(&tenant.settings.id, key).await;
+            leases.forget(&tenant.inner.tenancy, key).await;
         }
     }
 }

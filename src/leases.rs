@@ -24,11 +24,12 @@ use tracing::Instrument;
 use self::folder::{Folder, remove_if_there};
 use self::index::{FileId, Index, NoRoom, Owner, Version};
 use self::search::{Flight, Leader, Outcome, Room, Wish};
+use crate::cache::Tenancy;
 use crate::digest::Digest;
 use crate::key::FileKey;
 use crate::metrics::{CacheMetrics, LeaseLabels, Metrics};
 use crate::storage::scoped::{TenantStore, TenantStoreError};
-use crate::tenant::{Secrets, TenantId};
+use crate::tenant::Secrets;
 
 /// So many files may be fetched at once.
 const MAX_UNDER_WAY: usize = 256;
@@ -159,7 +160,7 @@ impl Leases {
     /// See [`LeaseError`].
     pub async fn lease(
         self: &Arc<Self>,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         wanted: &Wanted,
     ) -> Result<Lease, LeaseError> {
@@ -172,7 +173,7 @@ impl Leases {
 
     async fn find(
         self: &Arc<Self>,
-        tenant: &TenantId,
+        tenant: &Tenancy,
         store: &TenantStore,
         wanted: &Wanted,
     ) -> Result<Lease, LeaseError> {
@@ -205,7 +206,7 @@ impl Leases {
     /// Nothing that this process keeps of the key is leased anew without
     /// asking the store: it has been written to, or removed. Leases that have
     /// been given stay.
-    pub async fn forget(self: &Arc<Self>, tenant: &TenantId, key: &FileKey) {
+    pub async fn forget(self: &Arc<Self>, tenant: &Tenancy, key: &FileKey) {
         let owner = self.owner(tenant, key);
         {
             let mut state = self.lock();
@@ -244,9 +245,11 @@ impl Leases {
         }
     }
 
-    fn owner(&self, tenant: &TenantId, key: &FileKey) -> Owner {
+    fn owner(&self, tenant: &Tenancy, key: &FileKey) -> Owner {
         Owner {
-            tenant: self.secrets.unguessable("kura lease v1", tenant),
+            tenant: self
+                .secrets
+                .unguessable("kura lease v1", &tenant.to_string()),
             key: Version::of(Digest::of(key.as_str().as_bytes())).0,
         }
     }

@@ -8,9 +8,9 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Served;
 use super::error::{ApiError, ProblemBody};
 use super::extract::{Caller, InJson};
+use super::{Served, TenantService};
 use crate::key::FileKey;
 use crate::leases::{Lease, LeaseError, Wanted};
 
@@ -100,7 +100,7 @@ pub(super) async fn create(
     // A large file takes its time.
     drop(memory);
     let leases = served.leases.as_ref().ok_or(LeaseError::Off)?;
-    let (id, store) = (&tenant.settings.id, &tenant.inner.store);
-    let lease = leases.lease(id, store, &wanted).await?;
+    let TenantService { tenancy, store, .. } = &tenant.inner;
+    let lease = leases.lease(tenancy, store, &wanted).await?;
     Ok(Json(lease.try_into()?))
 }

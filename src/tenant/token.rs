@@ -85,12 +85,12 @@ impl Secrets {
             .map(|secret| token(secret, id))
     }
 
-    /// A number that is always the same for a tenant, while the current secret
-    /// is, and that nobody else can guess.
+    /// A number that is always the same for one purpose and owner, while the
+    /// current secret is, and that nobody else can guess.
     #[must_use]
-    pub fn unguessable(&self, purpose: &str, id: &TenantId) -> u128 {
+    pub fn unguessable(&self, purpose: &str, whose: &str) -> u128 {
         let mac = self.current.clone().chain_update(purpose);
-        let mac = mac.chain_update(b"\0").chain_update(id.as_str());
+        let mac = mac.chain_update(b"\0").chain_update(whose);
         let bytes = mac.finalize().into_bytes();
         let half = bytes.iter().take(16);
         half.fold(0, |sum, byte| sum << 8 | u128::from(*byte))

@@ -380,6 +380,19 @@ async fn leases_survive_a_restart() {
 }
 
 #[tokio::test]
+async fn tenant_with_another_folder_has_nothing_of_what_was_leased_before() {
+    let task = Task::new().await;
+    let body = pattern(1, 1000);
+    task.hold(KEY, &body);
+    let by_digest = json!({"key": KEY, "digest": Digest::of(&body).to_string()});
+    let app = task.start().await;
+    leased(ask(&app, &by_digest).await).await;
+    app.shut_down().await;
+    let app = task.start_with(&[("S3_FOLDER_NAME", "moved")]).await;
+    assert_eq!(refusal(&app, &by_digest).await, refused(404, "not_found"));
+}
+
+#[tokio::test]
 async fn deleted_file_is_not_leased_anew_after_a_restart_either() {
     let task = Task::new().await;
     let body = pattern(1, 1000);
