@@ -106,7 +106,7 @@ impl From<RenderError<StoreError>> for ThumbnailError {
 }
 
 /// A thumbnail that somebody asks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 struct Wish {
     key: CacheKey,
     /// Of what it is to be made, if need be.
