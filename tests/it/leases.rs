@@ -10,46 +10,16 @@ use futures_util::future::join_all;
 use kura::digest::Digest;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::app::{BUCKET, FOLDER, TestApp, problem_code};
+use crate::support::app::{BUCKET, TestApp, problem_code};
 use crate::support::pattern;
 use crate::support::s3_server::{Fault, FaultRule, S3Server};
 use crate::support::stand::eventually;
+use crate::support::task::{Task, TenantFiles};
 
 const KEY: &str = "2026/11/261122194501_report.pdf";
 
-/// A Kura on S3 with a cache directory, and one that is started after it.
-struct Task {
-    server: S3Server,
-    disk: TempDir,
-}
-
 impl Task {
-    async fn new() -> Self {
-        Self {
-            server: S3Server::start().await.with_bucket(BUCKET),
-            disk: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    async fn start(&self) -> TestApp {
-        self.start_with(&[]).await
-    }
-
-    async fn start_with(&self, settings: &[(&'static str, &str)]) -> TestApp {
-        let disk = self.disk.path().to_str().unwrap();
-        let mut all = vec![("KURA_CACHE_DIR", disk), ("KURA_S3_MAX_ATTEMPTS", "1")];
-        all.extend_from_slice(settings);
-        TestApp::s3_with(&self.server, &all, |_| {}).await
-    }
-
-    /// Puts a file into the tenant's folder, past any Kura.
-    fn hold(&self, key: &str, body: &Bytes) {
-        let key = format!("{FOLDER}/{key}");
-        self.server.put_object(BUCKET, &key, body.clone(), &[]);
-    }
-
     fn operations(&self) -> Vec<&'static str> {
         let requests = self.server.take_requests();
         requests.iter().map(|request| request.operation).collect()
@@ -483,12 +453,12 @@ async fn others_can_read_what_they_know_of_and_find_nothing_else() {
 #[tokio::test]
 async fn tenants_have_their_own_files_and_folders() {
     let task = Task::new().await;
-    let tenants = tempfile::tempdir().unwrap();
-    for (id, state) in [("a", "active"), ("b", "active"), ("c", "suspended")] {
+    let states = [("a", "active"), ("b", "active"), ("c", "suspended")];
+    let tenants = TenantFiles::new(states.map(|(id, state)| {
         let yaml = format!("s3: {{folder: {id}}}\nkura: {{state: {state}}}\n");
-        std::fs::write(tenants.path().join(format!("{id}.yml")), yaml).unwrap();
-    }
-    let source = format!("dir:{}", tenants.path().display());
+        (id, yaml)
+    }));
+    let source = tenants.source();
     let app = task.start_with(&[("KURA_TENANTS", &source)]).await;
     let body = pattern(1, 1000);
     task.server
@@ -513,12 +483,8 @@ async fn tenants_have_their_own_files_and_folders() {
 #[tokio::test]
 async fn one_tenant_of_many_takes_half_of_the_room() {
     let task = Task::new().await;
-    let tenants = tempfile::tempdir().unwrap();
-    for id in ["a", "b"] {
-        let yaml = format!("s3: {{folder: {id}}}\n");
-        std::fs::write(tenants.path().join(format!("{id}.yml")), yaml).unwrap();
-    }
-    let source = format!("dir:{}", tenants.path().display());
+    let tenants = TenantFiles::with_folders(["a", "b"]);
+    let source = tenants.source();
     // Room for four files of 60 KiB.
     let settings = [
         ("KURA_TENANTS", source.as_str()),

@@ -15,6 +15,7 @@ use crate::support::pattern;
 use crate::support::raw::{RawAnswer, read_answer};
 use crate::support::s3_server::S3Server;
 use crate::support::stand::{Stand, eventually};
+use crate::support::task::TenantFiles;
 
 /// An upload that has been begun and waits to be ended.
 struct Held {
@@ -276,12 +277,8 @@ async fn upload_that_finds_no_memory_in_time_is_told_503() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_bulk_of_one_tenant_leaves_room_for_another() {
-    let tenants = tempfile::tempdir().unwrap();
-    for (id, folder) in [("bulk", "user001"), ("small", "user002")] {
-        let yaml = format!("s3: {{bucket: {BUCKET}, folder: {folder}}}\n");
-        std::fs::write(tenants.path().join(format!("{id}.yml")), yaml).unwrap();
-    }
-    let directory = format!("dir:{}", tenants.path().display());
+    let tenants = TenantFiles::with_folders(["bulk", "small"]);
+    let directory = tenants.source();
     let server = S3Server::start().await.with_bucket(BUCKET);
     let mut settings = vec![("KURA_TENANTS", directory.as_str())];
     settings.extend(MEMORY);

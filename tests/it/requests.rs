@@ -10,6 +10,7 @@ use crate::support::app::{BUCKET, FOLDER, SECRET, TestApp};
 use crate::support::bench::{Bench, PART, created, until};
 use crate::support::pattern;
 use crate::support::s3_server::S3Server;
+use crate::support::task::TenantFiles;
 
 #[tokio::test]
 async fn upload_and_download_of_what_fits_a_part_are_one_request_each() {
@@ -222,14 +223,10 @@ async fn taken_name_costs_one_more_request_for_each_that_is_taken() {
 #[tokio::test]
 async fn bucket_is_probed_once_however_many_tenants_it_has() {
     let server = S3Server::start().await.with_bucket(BUCKET);
-    let tenants = tempfile::tempdir().unwrap();
     let ids = ["sitea", "siteb", "sitec"];
-    for id in ids {
-        let settings = format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n");
-        std::fs::write(tenants.path().join(format!("{id}.yml")), settings).unwrap();
-    }
+    let tenants = TenantFiles::with_folders(ids);
     let endpoint = server.endpoint();
-    let source = format!("dir:{}", tenants.path().display());
+    let source = tenants.source();
     let app = TestApp::with(
         &[
             ("KURA_STORE", "s3"),

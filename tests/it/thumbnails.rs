@@ -6,7 +6,6 @@ use bytes::Bytes;
 use futures_util::future::select_all;
 use reqwest::Method;
 use reqwest::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
-use tempfile::TempDir;
 
 use crate::support::app::{BUCKET, FOLDER, TestApp, problem_code};
 use crate::support::bench::{Bench, assert_refused};
@@ -16,6 +15,7 @@ use crate::support::pictures::{
 };
 use crate::support::s3_server::{Fault, FaultRule, S3Server};
 use crate::support::stand::{Stand, eventually};
+use crate::support::task::TenantFiles;
 
 const KEY: &str = "2026/11/261122194501_a.png";
 
@@ -317,13 +317,10 @@ async fn thumbnails_of_redmica_s3_are_used_as_they_are() {
 }
 
 /// A Kura of the tenants `sitea` and `siteb`, with more in their settings.
-async fn two_tenants(server: &S3Server, more: &str) -> (TestApp, TempDir) {
-    let tenants = tempfile::tempdir().unwrap();
-    for id in ["sitea", "siteb"] {
-        let settings = format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n{more}");
-        std::fs::write(tenants.path().join(format!("{id}.yml")), settings).unwrap();
-    }
-    let source = format!("dir:{}", tenants.path().display());
+async fn two_tenants(server: &S3Server, more: &str) -> (TestApp, TenantFiles) {
+    let yaml = |id| format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n{more}");
+    let tenants = TenantFiles::new(["sitea", "siteb"].map(|id| (id, yaml(id))));
+    let source = tenants.source();
     let settings = [("KURA_TENANTS", source.as_str())];
     let app = TestApp::s3_with(server, &settings, |_| {}).await;
     (app, tenants)

@@ -13,6 +13,7 @@ use crate::support::bench::assert_refused;
 use crate::support::pictures::{long_picture, name_of, picture};
 use crate::support::s3_server::{Fault, FaultRule, S3Server};
 use crate::support::stand::eventually;
+use crate::support::task::TenantFiles;
 
 /// A Kura with one worker, and the pictures `0`, `1`, … in the tenant's folder.
 async fn one_worker(pictures: u64, change: impl FnOnce(&mut Config)) -> (S3Server, TestApp) {
@@ -126,12 +127,8 @@ async fn thumbnail_is_made_once_however_many_sources_are_named() {
 #[tokio::test]
 async fn tenant_with_many_waiting_keeps_no_other_out() {
     let server = S3Server::start().await.with_bucket(BUCKET);
-    let tenants = tempfile::tempdir().unwrap();
-    for id in ["sitea", "siteb"] {
-        let settings = format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n");
-        std::fs::write(tenants.path().join(format!("{id}.yml")), settings).unwrap();
-    }
-    let source = format!("dir:{}", tenants.path().display());
+    let tenants = TenantFiles::with_folders(["sitea", "siteb"]);
+    let source = tenants.source();
     let settings = [("KURA_TENANTS", source.as_str())];
     let app = TestApp::s3_with(&server, &settings, |config| {
         config.render.workers = 1;

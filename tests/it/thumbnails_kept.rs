@@ -9,7 +9,6 @@ use kura::key::ThumbKey;
 use kura::metrics::EagerLabels;
 use reqwest::Method;
 use reqwest::header::IF_NONE_MATCH;
-use tempfile::TempDir;
 
 use crate::support::app::{BUCKET, FOLDER, TestApp, problem_code};
 use crate::support::bench::{Bench, body_by_hand, until};
@@ -17,37 +16,13 @@ use crate::support::pattern;
 use crate::support::pictures::{name_of, picture, size_of};
 use crate::support::s3_server::{Fault, FaultRule, S3Server};
 use crate::support::stand::eventually;
+use crate::support::task::{Task, TenantFiles};
 
 fn stored_key(name: &str) -> String {
     format!("{FOLDER}/tmp/thumbnails/{name}")
 }
 
-/// A Kura with a cache on disk, and one that is started after it.
-struct Task {
-    server: S3Server,
-    disk: TempDir,
-}
-
 impl Task {
-    async fn new() -> Self {
-        Self {
-            server: S3Server::start().await.with_bucket(BUCKET),
-            disk: tempfile::tempdir().unwrap(),
-        }
-    }
-
-    async fn start(&self) -> TestApp {
-        let disk = self.disk.path().to_str().unwrap();
-        let settings = [("KURA_CACHE_DIR", disk), ("KURA_S3_MAX_ATTEMPTS", "1")];
-        TestApp::s3_with(&self.server, &settings, |_| {}).await
-    }
-
-    /// Puts a file into the tenant's folder, past any Kura.
-    fn hold(&self, key: &str, body: &Bytes) {
-        let key = format!("{FOLDER}/{key}");
-        self.server.put_object(BUCKET, &key, body.clone(), &[]);
-    }
-
     fn files(&self) -> Vec<PathBuf> {
         fn collect(directory: &Path, into: &mut Vec<PathBuf>) {
             for entry in std::fs::read_dir(directory).unwrap() {
@@ -375,12 +350,12 @@ async fn what_is_made_while_the_store_still_clears_does_not_come_back() {
 #[tokio::test]
 async fn tenant_with_another_folder_has_nothing_of_the_old_one() {
     let server = S3Server::start().await.with_bucket(BUCKET);
-    let (disk, tenants) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (disk, tenants) = (tempfile::tempdir().unwrap(), TenantFiles::new([]));
     let folder = |folder: &str| {
-        let settings = format!("s3: {{bucket: {BUCKET}, folder: {folder}}}\n");
-        std::fs::write(tenants.path().join("sitea.yml"), settings).unwrap();
+        let yaml = format!("s3: {{bucket: {BUCKET}, folder: {folder}}}\n");
+        tenants.write("sitea", &yaml);
     };
-    let source = format!("dir:{}", tenants.path().display());
+    let source = tenants.source();
     let settings = [
         ("KURA_TENANTS", source.as_str()),
         ("KURA_CACHE_DIR", disk.path().to_str().unwrap()),
@@ -442,12 +417,8 @@ async fn thumbnails_in_a_shared_folder_are_not_all_cleared() {
 async fn answers_that_nobody_takes_are_bounded_for_each_tenant() {
     const SIZE: usize = 4 << 20;
     let server = S3Server::start().await.with_bucket(BUCKET);
-    let tenants = tempfile::tempdir().unwrap();
-    for id in ["sitea", "siteb"] {
-        let settings = format!("s3: {{bucket: {BUCKET}, folder: {id}}}\n");
-        std::fs::write(tenants.path().join(format!("{id}.yml")), settings).unwrap();
-    }
-    let source = format!("dir:{}", tenants.path().display());
+    let tenants = TenantFiles::with_folders(["sitea", "siteb"]);
+    let source = tenants.source();
     let settings = [("KURA_TENANTS", source.as_str())];
     let app = TestApp::s3_with(&server, &settings, |_| {}).await;
     let name = |number: usize| name_of(&[7; 20][..number], 100);

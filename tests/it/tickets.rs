@@ -11,6 +11,7 @@ use crate::support::app::{SECRET, TestApp, problem_code};
 use crate::support::pattern;
 use crate::support::process::run;
 use crate::support::stand::Stand;
+use crate::support::task::TenantFiles;
 
 const KEY: &str = "2026/11/261122194501_report.pdf";
 
@@ -320,14 +321,10 @@ async fn tickets_take_the_places_of_their_tenant_and_are_counted_by_route() {
 
 #[tokio::test]
 async fn suspended_tenants_tickets_open_nothing() {
-    let tenants = tempfile::tempdir().unwrap();
-    let write = |id: &str, state: &str| {
-        let yaml = format!("s3: {{folder: {id}}}\nkura: {{state: {state}}}\n");
-        std::fs::write(tenants.path().join(format!("{id}.yml")), yaml).unwrap();
-    };
-    write("a", "active");
-    write("b", "suspended");
-    let source = format!("dir:{}", tenants.path().display());
+    let yaml = |id, state| format!("s3: {{folder: {id}}}\nkura: {{state: {state}}}\n");
+    let states = [("a", "active"), ("b", "suspended")];
+    let tenants = TenantFiles::new(states.map(|(id, state)| (id, yaml(id, state))));
+    let source = tenants.source();
     let app = TestApp::with(&[("KURA_TENANTS", &source)], |_| {}).await;
     app.wait_until_ready().await;
     for (tenant, status, code) in [("a", 404, "not_found"), ("b", 403, "tenant_suspended")] {
