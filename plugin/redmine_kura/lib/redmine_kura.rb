@@ -33,5 +33,10 @@ module RedmineKura
     def logger
       Rails.logger
     end
+
+    # Seconds that only pass, whatever is done to the machine's time.
+    def clock
+      Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    end
   end
 end

@@ -28,7 +28,7 @@ module Lab
     def start
       spawn({ 'LANG' => 'C.UTF-8' }, '/usr/sbin/apache2', '-d', '/etc/apache2', '-f', "#{@dir}/httpd.conf", '-DFOREGROUND',
             log: "#{@dir}/start.log")
-      Lab.wait('Apache') { alive? ? answering? : raise(File.read(log)) }
+      Lab.wait('Apache') { alive? ? Lab.answering?(@port) : raise(File.read(log)) }
       @sites.each_key { |site| boot(site) }
       self
     end
@@ -38,12 +38,6 @@ module Lab
       request = Net::HTTP::Get.new('/login', { 'Host' => "#{site}.localhost" })
       response = Net::HTTP.start('127.0.0.1', @port, read_timeout: 120) { |http| http.request(request) }
       raise "#{site}: #{response.code} #{File.read("#{@dir}/passenger.log")[-3000..]}" unless response.code == '200'
-    end
-
-    def answering?
-      TCPSocket.new('127.0.0.1', @port).close.nil?
-    rescue SystemCallError
-      false
     end
 
     def url(site) = "http://#{site}.localhost:#{@port}"

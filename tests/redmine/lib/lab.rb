@@ -44,6 +44,12 @@ module Lab
     result
   end
 
+  def answering?(port)
+    TCPSocket.new('127.0.0.1', port).close.nil?
+  rescue SystemCallError
+    false
+  end
+
   def now
     Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end

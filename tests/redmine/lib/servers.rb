@@ -91,14 +91,8 @@ module Lab
 
     def start
       spawn({}, '/usr/sbin/nginx', '-c', "#{@dir}/nginx.conf", '-e', "#{@dir}/error.log", '-p', @dir)
-      Lab.wait('nginx') { alive? ? answering? : raise(File.read(log)) }
+      Lab.wait('nginx') { alive? ? Lab.answering?(@port) : raise(File.read(log)) }
       self
-    end
-
-    def answering?
-      TCPSocket.new('127.0.0.1', @port).close.nil?
-    rescue SystemCallError
-      false
     end
   end
 end

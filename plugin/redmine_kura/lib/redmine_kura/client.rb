@@ -98,10 +98,10 @@ module RedmineKura
     # answer is good for some seconds, so that deleting a hundred files asks once.
     def ready!(fresh: false)
       asked = Thread.current.thread_variable_get(READY_SLOT)
-      return if !fresh && asked && asked.first(2) == [self, RequestId.current] && now < asked.last
+      return if !fresh && asked && asked.first(2) == [self, RequestId.current] && RedmineKura.clock < asked.last
 
       call(Net::HTTP::Get.new('/readyz'), wait: [READY_SECONDS, @configuration.read_timeout.to_f].min)
-      Thread.current.thread_variable_set(READY_SLOT, [self, RequestId.current, now + READY_SECONDS])
+      Thread.current.thread_variable_set(READY_SLOT, [self, RequestId.current, RedmineKura.clock + READY_SECONDS])
     end
 
     # The version that a running Kura says it has.
@@ -216,10 +216,6 @@ module RedmineKura
       parse(body)
     rescue Error
       {}
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
 end

@@ -16,7 +16,7 @@ module RedmineKura
     def initialize(files, client)
       @files = files
       @client = client
-      @tried_at = now
+      @tried_at = RedmineKura.clock
     end
 
     def note(key, error)
@@ -28,11 +28,11 @@ module RedmineKura
 
     # Looks for notes now and then only.
     def delete_now_and_then
-      delete if now - @tried_at > WAIT_SECONDS
+      delete if RedmineKura.clock - @tried_at > WAIT_SECONDS
     end
 
     def delete
-      @tried_at = now
+      @tried_at = RedmineKura.clock
       Dir.glob(File.join(@files.leftovers_directory, '*')).each do |note|
         delete_noted(note) if File.mtime(note) < Time.now - WAIT_SECONDS
       end
@@ -46,10 +46,6 @@ module RedmineKura
       key = File.read(note)
       @client.delete_file(key) if Attachment.where(disk_filename: File.basename(key)).none?
       FileUtils.rm_f(note)
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
 end

@@ -117,7 +117,7 @@ module RedmineKura
 
     # Removes what was not used for long, then what was used longest ago, until the rest fits.
     def sweep
-      @swept_at = now
+      @swept_at = RedmineKura.clock
       File.open(File.join(directory, '.sweep'), File::RDWR | File::CREAT, 0o600) do |lock|
         remove_old if lock.flock(File::LOCK_EX | File::LOCK_NB)
       end
@@ -218,7 +218,7 @@ module RedmineKura
     end
 
     def sweep_now_and_then
-      sweep if @swept_at.nil? || now - @swept_at > SWEEP_SECONDS
+      sweep if @swept_at.nil? || RedmineKura.clock - @swept_at > SWEEP_SECONDS
     end
 
     def entries
@@ -247,10 +247,6 @@ module RedmineKura
       Dir.rmdir(File.dirname(path)) if File.dirname(File.dirname(path)) == File.join(root, 'files')
     rescue SystemCallError
       nil
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
   end
 end

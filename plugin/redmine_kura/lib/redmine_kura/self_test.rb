@@ -62,14 +62,14 @@ module RedmineKura
     end
 
     def timed(label)
-      started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      started = RedmineKura.clock
       problem = nil
       begin
         yield
       rescue Error => e
         problem = "#{e.to_human} (#{e.message})"
       end
-      Step.new(label, ((Process.clock_gettime(Process::CLOCK_MONOTONIC) - started) * 1000).round(1), problem)
+      Step.new(label, ((RedmineKura.clock - started) * 1000).round(1), problem)
     end
   end
 end

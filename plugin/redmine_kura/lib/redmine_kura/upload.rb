@@ -27,7 +27,7 @@ module RedmineKura
 
     # Net::HTTP sends the body also when nobody has asked for it in time. Then reading it fails.
     def wanted_within(seconds)
-      @wanted_until = now + seconds
+      @wanted_until = RedmineKura.clock + seconds
     end
 
     # For Net::HTTP. A body that turns out shorter than announced must not look complete.
@@ -50,13 +50,9 @@ module RedmineKura
     private
 
     def check_wanted
-      raise Error::Unavailable, 'Kura did not ask for the body of an upload' if @wanted_until && now >= @wanted_until
+      raise Error::Unavailable, 'Kura did not ask for the body of an upload' if @wanted_until && RedmineKura.clock >= @wanted_until
 
       @wanted_until = nil
-    end
-
-    def now
-      Process.clock_gettime(Process::CLOCK_MONOTONIC)
     end
 
     def rewindable?
