@@ -101,19 +101,18 @@ impl Reader {
                 Ok(port) => self.port = Some(port),
                 Err(_) => self.error(key, text, "must be a port's number"),
             },
-            _ if key.contains("verify") => {
-                let warning = format!("{key} is left out: TLS certificates are always verified");
-                self.file.warnings.push(warning);
-            }
-            _ if OF_DELIVERY.contains(&key) => {
-                let warning = format!("{key} is left out: browsers are never sent to S3");
-                self.file.warnings.push(warning);
-            }
-            _ => {
-                let warning = format!("{key} is left out: it is not known");
-                self.file.warnings.push(warning);
-            }
+            _ => self.leave_out(key),
         }
+    }
+
+    fn leave_out(&mut self, key: &str) {
+        let reason = match key {
+            _ if key.contains("verify") => "TLS certificates are always verified",
+            _ if OF_DELIVERY.contains(&key) => "browsers are never sent to S3",
+            _ => "it is not known",
+        };
+        let warning = format!("{key} is left out: {reason}");
+        self.file.warnings.push(warning);
     }
 
     fn set(&mut self, name: &'static str, value: String) {

@@ -1,8 +1,9 @@
 //! The worker processes and the queue before them.
 //!
 //! A [`Turn`] is the right to open a source, a [`Seat`] the right to one worker
-//! for one thumbnail: `queue` decides who gets them. `process` is one worker and what is said to it, `spawner`
-//! starts them, `idle` keeps them, `loss` is what their death means.
+//! for one thumbnail: `queue` decides who gets them. `process` is one worker
+//! and what is said to it, `spawner` starts them, `idle` keeps them, `loss` is
+//! what their death means.
 
 mod idle;
 mod loss;
