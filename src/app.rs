@@ -1,7 +1,6 @@
 //! The composition root: configuration → stores → router → serve → drain.
 
 mod near;
-mod stores;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +9,16 @@ use anyhow::{Context, Result};
 use axum::Router;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use self::stores::{Backend, Stores};
-use crate::budget::Budget;
 use crate::config::{Config, Listen, StoreConfig, TenantsConfig};
+use crate::deployment::{Deployment, Probe};
 use crate::http::body::Receiving;
 use crate::http::health::Readiness;
 use crate::http::server::Listener;
-use crate::http::{self, Served, TenantService};
+use crate::http::{self, Served};
 use crate::metrics::Metrics;
 use crate::ops::secret;
-use crate::storage::s3::S3Source;
-use crate::tenant::source::{DirectorySource, TenantSource};
-use crate::tenant::{Registry, TenantSettings};
+use crate::tenant::TenantSettings;
 
 /// The store is asked for a sign of life so often until it has answered once.
 const FIRST_PING: Duration = Duration::from_secs(1);
@@ -39,9 +34,7 @@ pub struct App {
     config: Config,
     listener: Listener,
     served: Arc<Served>,
-    stores: Arc<Stores>,
-    tasks: TaskTracker,
-    abort: CancellationToken,
+    deployment: Deployment,
 }
 
 impl App {
@@ -51,36 +44,31 @@ impl App {
     /// When a store cannot be opened or the address not be bound.
     pub async fn start(config: Config) -> Result<Self> {
         let metrics = Metrics::default();
-        let tasks = TaskTracker::new();
-        let abort = CancellationToken::new();
-        let limits = config.limits;
-        let budget = Budget::new(
-            limits.memory_bytes,
-            limits.tenant_memory_bytes,
-            limits.patience,
-        );
-        let backend = Backend::open(&config.store, &metrics).await?;
-        let stores = Arc::new(Stores::new(backend, &config, &budget, &tasks, &abort));
-        let secrets = match (&config.secrets, &config.store) {
+        let deployment = config.deployment.clone();
+        let deployment = Deployment::open(deployment, Probe::AtOnce, &metrics).await?;
+        let (limits, tasks) = (deployment.config().limits, deployment.tasks());
+        let opener = deployment.clone();
+        let open = move |settings: &TenantSettings| opener.open_tenant(settings);
+        let secrets = match (&config.secrets, &config.deployment.store) {
             (Some(secrets), _) => secrets.clone(),
             (None, StoreConfig::Directory(root)) => secret::kept_in(root)?,
             (None, StoreConfig::S3(_)) => anyhow::bail!("KURA_SECRET is required"),
         };
         let served = Arc::new(Served {
-            tenants: Arc::new(registry(&config.tenants, &stores)?),
+            tenants: Arc::new(deployment.registry(open)?),
             // Before the cache of thumbnails, which would keep others out.
-            leases: near::leases(&config, &secrets, &tasks, &metrics),
-            thumbnails: near::thumbnails(&config, &tasks, &metrics),
+            leases: near::leases(&config, &secrets, tasks, &metrics),
+            thumbnails: near::thumbnails(&config, tasks, &metrics),
             secrets,
             places: Arc::new(Semaphore::new(limits.max_requests)),
             receiving: Receiving {
                 max_bytes: limits.max_body_bytes,
                 pace: config.pace,
-                shutdown: abort.clone(),
+                shutdown: deployment.abort().clone(),
             },
             readiness: Readiness::default(),
             metrics,
-            budget,
+            budget: Arc::clone(deployment.budget()),
         });
         let listener = match &config.listen {
             Listen::Tcp(address) => Listener::tcp(address).await,
@@ -90,9 +78,7 @@ impl App {
             listener: listener.context("KURA_LISTEN: the address cannot be listened on")?,
             config,
             served,
-            stores,
-            tasks,
-            abort,
+            deployment,
         })
     }
 
@@ -137,7 +123,9 @@ impl App {
         background.cancel();
         let finish = async {
             // Until all have finished, new ones are told that it is too late.
-            while self.served.places.available_permits() < self.config.limits.max_requests {
+            while self.served.places.available_permits()
+                < self.config.deployment.limits.max_requests
+            {
                 tokio::time::sleep(DRAIN_TICK).await;
             }
             stopping.cancel();
@@ -148,12 +136,11 @@ impl App {
             .is_err()
         {
             tracing::warn!("the grace time is over: what is under way is aborted");
-            self.abort.cancel();
+            self.deployment.abort().cancel();
             stopping.cancel();
             let _ = tokio::time::timeout(ABORT_TIME, serving).await;
         }
-        self.tasks.close();
-        let _ = tokio::time::timeout(ABORT_TIME, self.tasks.wait()).await;
+        self.deployment.close().await;
         tracing::info!("stopped");
     }
 
@@ -161,17 +148,17 @@ impl App {
     fn spawn_background(&self) -> CancellationToken {
         let stop = CancellationToken::new();
         if let TenantsConfig::Directory { files, .. } | TenantsConfig::S3 { files, .. } =
-            &self.config.tenants
+            &self.config.deployment.tenants
         {
             let tenants = Arc::clone(&self.served.tenants);
             tokio::spawn(tenants.run(files.refresh, stop.clone()));
         }
-        let (served, stores) = (Arc::clone(&self.served), Arc::clone(&self.stores));
+        let (served, deployment) = (Arc::clone(&self.served), self.deployment.clone());
         let every = self.config.ping_interval;
         let ping = async move {
             let mut answered_before = true;
             loop {
-                let answered = stores.ping().await;
+                let answered = deployment.ping().await;
                 if answered && !answered_before {
                     tracing::info!("the store answers again");
                 }
@@ -188,7 +175,7 @@ impl App {
         let token = stop.clone();
         tokio::spawn(async move { token.run_until_cancelled(ping).await });
         let served = Arc::clone(&self.served);
-        let every = self.config.import_ttl / 4;
+        let every = self.config.deployment.import_ttl / 4;
         let sweep = async move {
             tokio::time::sleep(every.min(FIRST_SWEEP)).await;
             loop {
@@ -215,34 +202,4 @@ async fn expire_imports(served: &Served) {
             }
         }
     }
-}
-
-fn registry(config: &TenantsConfig, stores: &Arc<Stores>) -> Result<Registry<TenantService>> {
-    let (source, files): (Arc<dyn TenantSource>, _) = match (config, &stores.backend) {
-        (TenantsConfig::Single(settings), _) => {
-            let service = stores.open(settings).map_err(anyhow::Error::msg)?;
-            return Ok(Registry::single(settings.clone(), service));
-        }
-        (TenantsConfig::Directory { path, files }, _) => {
-            (Arc::new(DirectorySource::new(path.clone())), files)
-        }
-        (
-            TenantsConfig::S3 {
-                bucket,
-                prefix,
-                files,
-            },
-            Backend::S3 { connection, .. },
-        ) => (Arc::new(S3Source::new(connection, bucket, prefix)), files),
-        (TenantsConfig::S3 { .. }, Backend::Directory { .. }) => {
-            anyhow::bail!("KURA_TENANTS: tenants in S3 need KURA_STORE=s3")
-        }
-    };
-    let stores = Arc::clone(stores);
-    let open = move |settings: &TenantSettings| stores.open(settings);
-    Ok(Registry::from_source(
-        source,
-        files.default_bucket.as_deref(),
-        open,
-    ))
 }

@@ -35,18 +35,14 @@ pub const CACHE_FOLDER: &str = "cache";
 pub struct Config {
     /// Where to listen.
     pub listen: Listen,
-    /// Where objects are kept.
-    pub store: StoreConfig,
+    /// What is served.
+    pub deployment: DeploymentConfig,
     /// What tokens are derived from; `None` to make and keep one.
     pub secrets: Option<Secrets>,
-    /// Where tenants come from.
-    pub tenants: TenantsConfig,
     /// How connections are served.
     pub serve: ServeOptions,
     /// How slow clients may be.
     pub pace: PaceLimit,
-    /// The limits of what is under way.
-    pub limits: Limits,
     /// Where thumbnails are kept besides the store.
     pub cache: CacheConfig,
     /// How thumbnails are made.
@@ -55,12 +51,23 @@ pub struct Config {
     pub thumbnail_failure_ttl: Duration,
     /// The thumbnails made of each upload, in pixels a side.
     pub eager_thumbnails: Vec<u32>,
-    /// Age at which an import expires.
-    pub import_ttl: Duration,
     /// How often the store is asked for a sign of life.
     pub ping_interval: Duration,
     /// How long requests may take to finish in the end.
     pub grace: Duration,
+}
+
+/// The store and its tenants: what the operator's commands need, too.
+#[derive(Clone, Debug)]
+pub struct DeploymentConfig {
+    /// Where objects are kept.
+    pub store: StoreConfig,
+    /// Where tenants come from.
+    pub tenants: TenantsConfig,
+    /// The limits of what is under way.
+    pub limits: Limits,
+    /// Age at which an import expires.
+    pub import_ttl: Duration,
 }
 
 /// Where to listen.
@@ -262,6 +269,17 @@ impl Values {
         Reader::new(self).log()
     }
 
+    /// How a command is to log whose results are what is wanted: only what
+    /// goes wrong, unless more is asked for.
+    #[must_use]
+    pub fn log_for_command(&self) -> LogConfig {
+        let mut log = self.log();
+        if !self.set.contains_key("KURA_LOG") {
+            "warn".clone_into(&mut log.filter);
+        }
+        log
+    }
+
     /// The tokens' secrets, where set.
     ///
     /// # Errors
@@ -290,6 +308,16 @@ impl Values {
         let mut reader = Reader::new(self);
         let listen = reader.listen();
         reader.finish(Some(listen))
+    }
+
+    /// The store and its tenants.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the settings that describe them.
+    pub fn deployment(&self) -> Result<DeploymentConfig, ConfigErrors> {
+        let mut reader = Reader::new(self);
+        let deployment = reader.deployment();
+        reader.finish(deployment)
     }
 
     /// Understands all settings.

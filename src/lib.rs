@@ -21,6 +21,8 @@ pub mod http;
 pub mod config;
 pub mod telemetry;
 
+pub mod deployment;
+
 pub mod ops;
 
 pub mod app;

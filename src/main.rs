@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
+use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kura::app::App;
 use kura::config::{ConfigErrors, SETTINGS, StoreConfig, Values};
 use kura::key::FileKey;
-use kura::ops::{healthcheck, secret};
+use kura::ops::{self, OperatorCommand, healthcheck, secret};
 use kura::render::worker::{self, Setup};
 use kura::telemetry;
 use kura::tenant::{TenantId, Ticket};
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
         "token" => token(matches),
         "ticket" => ticket(matches),
         "healthcheck" => health(matches),
-        _ => openapi(),
+        "openapi" => openapi(),
+        _ => operate(name, matches),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,6 +97,13 @@ fn command() -> Command {
                 .about("Succeeds when the server on this machine is alive")
                 .args(settings(|name| name == "KURA_LISTEN")),
         )
+        .subcommands(ops::COMMANDS.iter().map(|command| {
+            let settings = settings(ops::is_setting).map(|setting| {
+                let setting = setting.global(true).hide_short_help(true);
+                setting.help_heading("Settings")
+            });
+            (command.describe)().args(settings)
+        }))
         .subcommand(Command::new("openapi").about("Prints the API's OpenAPI description"))
         .subcommand(worker_command())
 }
@@ -233,6 +242,17 @@ fn token_of(tenant: &TenantId, matches: &ArgMatches) -> anyhow::Result<String> {
         (None, StoreConfig::S3(_)) => anyhow::bail!("KURA_SECRET is not set"),
     };
     Ok(secrets.token(tenant))
+}
+
+fn operate(name: &str, matches: &ArgMatches) -> anyhow::Result<()> {
+    let named = |command: &&OperatorCommand| (command.describe)().get_name() == name;
+    let command = ops::COMMANDS.iter().find(named);
+    let command = command.context("there is no such command")?;
+    let mut innermost = matches;
+    while let Some((_, inner)) = innermost.subcommand() {
+        innermost = inner;
+    }
+    (command.run)(matches, &values(innermost))
 }
 
 fn health(matches: &ArgMatches) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::config::LogConfig;
 
@@ -23,16 +24,28 @@ const TALKATIVE: [&str; 10] = [
 
 /// Starts logging to standard output.
 pub fn init(config: &LogConfig) {
+    start(config, std::io::stdout().is_terminal(), std::io::stdout);
+}
+
+/// Starts logging to standard error, where standard output has a command's
+/// results.
+pub fn init_for_command(config: &LogConfig) {
+    start(config, std::io::stderr().is_terminal(), std::io::stderr);
+}
+
+fn start<W>(config: &LogConfig, is_terminal: bool, writer: W)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     let named = |name: &&str| config.filter.contains(*name);
     let quiet = TALKATIVE.iter().filter(|name| !named(name));
     let filter = quiet.fold(config.filter.clone(), |all, name| {
         format!("{all},{name}=warn")
     });
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let json = config
-        .json
-        .unwrap_or_else(|| !std::io::stdout().is_terminal());
+    let json = config.json.unwrap_or(!is_terminal);
     let builder = tracing_subscriber::fmt()
+        .with_writer(writer)
         .with_env_filter(filter)
         .with_target(false);
     // A second start in one process, as tests make, keeps the first log.

@@ -48,7 +48,7 @@ pub(super) fn leases(
     let limits = LeaseLimits {
         all_bytes,
         // One tenant of many must not keep the others out.
-        tenant_bytes: match config.tenants {
+        tenant_bytes: match config.deployment.tenants {
             TenantsConfig::Single(_) => all_bytes,
             _ => all_bytes.div_ceil(2),
         },

@@ -11,8 +11,8 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::memory::default_memory_bytes;
 use super::{
-    CACHE_FOLDER, Config, ConfigErrors, Limits, Listen, LogConfig, S3Config, SETTINGS, StoreConfig,
-    TenantFiles, TenantsConfig, Values,
+    CACHE_FOLDER, Config, ConfigErrors, DeploymentConfig, Limits, Listen, LogConfig, S3Config,
+    SETTINGS, StoreConfig, TenantFiles, TenantsConfig, Values,
 };
 use crate::http::pace::PaceLimit;
 use crate::http::server::ServeOptions;
@@ -134,26 +134,20 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn config(&mut self) -> Option<Config> {
-        for error in self.values.file.as_ref().err().into_iter().flatten() {
-            self.error("KURA_REDMICA_S3", error);
-        }
-        let store = self.store();
+        let deployment = self.deployment();
         let secrets = self.secrets();
-        if secrets.is_none() && matches!(store, StoreConfig::S3(_)) && !self.is_set("KURA_SECRET") {
+        let in_s3 = self.text("KURA_STORE") == "s3";
+        if in_s3 && !self.is_set("KURA_SECRET") {
             self.error("KURA_SECRET", "is required when objects are kept in S3");
         }
-        let tenants = self.tenants(&store);
-        let single = matches!(tenants, Some(TenantsConfig::Single(_)));
         self.log();
         let idle = self.seconds("KURA_IDLE_SECONDS");
         Some(Config {
             listen: self.listen(),
-            limits: self.limits(&store, single),
-            cache: self.cache(&store),
+            cache: self.cache(),
             render: self.render(),
             thumbnail_failure_ttl: self.seconds("KURA_THUMBNAIL_FAILURE_SECONDS"),
             eager_thumbnails: self.eager_thumbnails(),
-            store,
             secrets,
             serve: ServeOptions {
                 max_connections: self.number("KURA_MAX_CONNECTIONS", 1..=1_000_000),
@@ -164,10 +158,24 @@ impl<'a> Reader<'a> {
                 idle,
                 min_bytes_per_second: self.number("KURA_MIN_BYTES_PER_SECOND", 0..=u64::MAX),
             },
-            import_ttl: self.seconds("KURA_IMPORT_TTL_SECONDS"),
             ping_interval: self.seconds("KURA_PING_SECONDS"),
             grace: self.seconds("KURA_GRACE_SECONDS"),
             // Last, so that everything else that is wrong has been noted.
+            deployment: deployment?,
+        })
+    }
+
+    pub(super) fn deployment(&mut self) -> Option<DeploymentConfig> {
+        for error in self.values.file.as_ref().err().into_iter().flatten() {
+            self.error("KURA_REDMICA_S3", error);
+        }
+        let store = self.store();
+        let tenants = self.tenants(&store);
+        let single = matches!(tenants, Some(TenantsConfig::Single(_)));
+        Some(DeploymentConfig {
+            limits: self.limits(&store, single),
+            import_ttl: self.seconds("KURA_IMPORT_TTL_SECONDS"),
+            store,
             tenants: tenants?,
         })
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::memory::cpus;
 use super::reader::Reader;
-use super::{CACHE_FOLDER, CacheConfig, StoreConfig};
+use super::{CACHE_FOLDER, CacheConfig};
 use crate::render::pool::PoolOptions;
 use crate::render::{Limits, MAX_SIDE, SIDE_STEP};
 
@@ -15,12 +15,14 @@ use crate::render::{Limits, MAX_SIDE, SIDE_STEP};
 const MAX_AUTO_WORKERS: usize = 16;
 
 impl Reader<'_> {
-    pub(super) fn cache(&mut self, store: &StoreConfig) -> CacheConfig {
+    pub(super) fn cache(&mut self) -> CacheConfig {
+        let store = self.text("KURA_STORE");
+        let beside = |root| Path::new(root).join(CACHE_FOLDER);
         CacheConfig {
-            directory: match (self.text("KURA_CACHE_DIR").as_str(), store) {
-                ("auto", StoreConfig::Directory(root)) => Some(root.join(CACHE_FOLDER)),
-                ("auto", StoreConfig::S3(_)) | ("none", _) => None,
-                (path, _) => Some(PathBuf::from(path)),
+            directory: match self.text("KURA_CACHE_DIR").as_str() {
+                "auto" => store.strip_prefix("dir:").map(beside),
+                "none" => None,
+                path => Some(PathBuf::from(path)),
             },
             disk_bytes: self.number("KURA_CACHE_BYTES", 0..=u64::MAX),
             memory_bytes: self.number("KURA_CACHE_MEMORY_BYTES", 0..=usize::MAX),

@@ -3,16 +3,16 @@ use super::*;
 #[test]
 fn nothing_set_is_a_directory_and_one_tenant() {
     let config = Values::default().config().unwrap();
-    assert!(matches!(config.store, StoreConfig::Directory(_)));
+    assert!(matches!(config.deployment.store, StoreConfig::Directory(_)));
     assert_eq!(config.listen, Listen::Tcp("127.0.0.1:8950".into()));
-    let TenantsConfig::Single(tenant) = config.tenants else {
+    let TenantsConfig::Single(tenant) = config.deployment.tenants else {
         panic!()
     };
     assert_eq!(tenant.id.as_str(), "default");
-    assert!((64 << 20..=1 << 30).contains(&config.limits.memory_bytes));
+    assert!((64 << 20..=1 << 30).contains(&config.deployment.limits.memory_bytes));
     assert_eq!(
-        config.limits.memory_bytes,
-        config.limits.tenant_memory_bytes
+        config.deployment.limits.memory_bytes,
+        config.deployment.limits.tenant_memory_bytes
     );
 }
 
@@ -73,7 +73,8 @@ fn tenants_may_be_described_in_s3() {
         ("KURA_SECRET", "0123456789abcdef"),
         ("KURA_TENANTS", "s3://conf/tenants"),
     ]);
-    let TenantsConfig::S3 { bucket, prefix, .. } = values.config().unwrap().tenants else {
+    let TenantsConfig::S3 { bucket, prefix, .. } = values.config().unwrap().deployment.tenants
+    else {
         panic!()
     };
     assert_eq!((bucket.as_str(), prefix.as_str()), ("conf", "tenants/"));

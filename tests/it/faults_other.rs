@@ -257,7 +257,7 @@ async fn move_in_ranges_outlives_faults_and_leaves_nothing_when_it_fails() {
     let server = S3Server::start().await.with_bucket(BUCKET);
     let settings = [("KURA_S3_MAX_ATTEMPTS", "2")];
     let app = TestApp::s3_with(&server, &settings, |config| {
-        if let StoreConfig::S3(s3) = &mut config.store {
+        if let StoreConfig::S3(s3) = &mut config.deployment.store {
             s3.options.max_single_copy_bytes = PART as u64;
         }
     })

@@ -20,6 +20,7 @@ const FLOORS: &[&[&str]] = &[
     &["leases", "thumbnails"],
     &["http"],
     &["config", "telemetry"],
+    &["deployment"],
     &["ops"],
     &["app"],
 ];

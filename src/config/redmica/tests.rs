@@ -174,7 +174,8 @@ const FILE: &str = "production:\n  access_key_id: id\n  secret_access_key: hidde
 fn file_fills_in_what_the_environment_does_not_say() {
     let set = [("S3_FOLDER_NAME", "user002"), ("AWS_REGION", "eu-west-3")];
     let config = values(FILE, &set).config().unwrap();
-    let (StoreConfig::S3(s3), TenantsConfig::Single(tenant)) = (config.store, config.tenants)
+    let (StoreConfig::S3(s3), TenantsConfig::Single(tenant)) =
+        (config.deployment.store, config.deployment.tenants)
     else {
         panic!()
     };
@@ -190,7 +191,7 @@ fn file_fills_in_what_the_environment_does_not_say() {
 fn key_of_the_environment_wins() {
     for name in ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"] {
         let config = values(FILE, &[(name, "mine")]).config().unwrap();
-        let StoreConfig::S3(s3) = config.store else {
+        let StoreConfig::S3(s3) = config.deployment.store else {
             panic!()
         };
         assert!(s3.connect.static_key.is_none());
@@ -200,7 +201,7 @@ fn key_of_the_environment_wins() {
 #[test]
 fn section_goes_by_the_rails_environment() {
     let config = values(FILE, &[("RAILS_ENV", "staging")]).config().unwrap();
-    let TenantsConfig::Single(tenant) = config.tenants else {
+    let TenantsConfig::Single(tenant) = config.deployment.tenants else {
         panic!()
     };
     assert_eq!(tenant.bucket, "stage");

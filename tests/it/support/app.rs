@@ -85,7 +85,7 @@ impl TestApp {
         all.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
         all.extend_from_slice(settings);
         let mut config = Values::from_pairs(&all).config().unwrap();
-        if let StoreConfig::S3(s3) = &mut config.store {
+        if let StoreConfig::S3(s3) = &mut config.deployment.store {
             s3.connect.static_key.get_or_insert_with(|| StaticKey {
                 id: "kura-test".into(),
                 secret: "kura-test-secret".into(),

@@ -44,7 +44,7 @@ impl Bench {
         all.retain(|(name, _)| settings.iter().all(|(other, _)| other != name));
         all.extend_from_slice(settings);
         let app = TestApp::s3_with(&server, &all, |config| {
-            if let StoreConfig::S3(s3) = &mut config.store {
+            if let StoreConfig::S3(s3) = &mut config.deployment.store {
                 s3.options.slow_answer = Duration::from_secs(2);
             }
         })

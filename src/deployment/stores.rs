@@ -10,9 +10,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Probe;
 use crate::budget::{Budget, Share};
 use crate::cache::Tenancy;
-use crate::config::{CACHE_FOLDER, Config, S3Config, StoreConfig};
+use crate::config::{CACHE_FOLDER, DeploymentConfig, S3Config, StoreConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
 use crate::storage::BlobStore;
@@ -50,6 +51,7 @@ impl Backend {
 /// Opens tenants' stores; those of one bucket share what is known of it.
 pub(super) struct Stores {
     pub(super) backend: Backend,
+    probe: Probe,
     budget: Arc<Budget>,
     tasks: TaskTracker,
     abort: CancellationToken,
@@ -80,13 +82,15 @@ impl Stores {
     /// `tasks` and ends with `abort`.
     pub(super) fn new(
         backend: Backend,
-        config: &Config,
+        probe: Probe,
+        config: &DeploymentConfig,
         budget: &Arc<Budget>,
         tasks: &TaskTracker,
         abort: &CancellationToken,
     ) -> Self {
         Self {
             backend,
+            probe,
             budget: Arc::clone(budget),
             tasks: tasks.clone(),
             abort: abort.clone(),
@@ -137,7 +141,9 @@ impl Stores {
                 let (tasks, stop) = (self.tasks.clone(), self.abort.clone());
                 let bucket = Bucket::new(connection, &settings.bucket, config.options, tasks, stop);
                 let store = s3_store(&bucket, settings, share);
-                find_out_conditions(store.clone());
+                if self.probe == Probe::AtOnce {
+                    find_out_conditions(store.clone());
+                }
                 Opened {
                     s3: Some(bucket),
                     first: Arc::new(store),
