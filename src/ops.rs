@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod healthcheck;
 pub mod secret;
 pub mod site;
+pub mod tenant;
 
 use anyhow::Result;
 use clap::{ArgMatches, Command};
@@ -28,7 +29,7 @@ pub struct OperatorCommand {
 }
 
 /// All of them, in the order of `kura help`.
-pub const COMMANDS: &[OperatorCommand] = &[doctor::COMMAND];
+pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND, doctor::COMMAND];
 
 /// The settings by which the commands find the store and the tenants.
 #[must_use]
