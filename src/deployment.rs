@@ -56,7 +56,8 @@ impl Deployment {
             limits.tenant_memory_bytes,
             limits.patience,
         );
-        let backend = Backend::open(&config.store, metrics).await?;
+        // Boxed: it would make the future of every start a large one.
+        let backend = Box::pin(Backend::open(&config.store, metrics)).await?;
         let stores = Stores::new(backend, probe, &config, &budget, &tasks, &abort);
         Ok(Self {
             config: Arc::new(config),

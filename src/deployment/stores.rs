@@ -36,7 +36,7 @@ pub(super) enum Backend {
         root: PathBuf,
     },
     S3 {
-        connection: Connection,
+        connection: Box<Connection>,
         config: Box<S3Config>,
     },
 }
@@ -46,7 +46,7 @@ impl Backend {
         Ok(match config {
             StoreConfig::Directory(root) => Self::Directory { root: root.clone() },
             StoreConfig::S3(config) => Self::S3 {
-                connection: Connection::open(&config.connect, metrics.clone()).await?,
+                connection: Box::new(Connection::open(&config.connect, metrics.clone()).await?),
                 config: config.clone(),
             },
         })

@@ -131,7 +131,9 @@ fn prometheus_itself_takes_the_alerts() {
     {
         Ok(output) => assert!(output.status.success(), "{output:?}"),
         Err(error) => {
-            println!("SKIPPED: promtool cannot be started ({error}); Debian has it in `prometheus`")
+            println!(
+                "SKIPPED: promtool cannot be started ({error}); Debian has it in `prometheus`"
+            );
         }
     }
 }

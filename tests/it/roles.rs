@@ -42,7 +42,8 @@ async fn put(store: &S3Store, folder: &str, name: &str, bytes: usize) -> Result<
     stored.map(|_| ())
 }
 
-fn assert_refused<T: std::fmt::Debug>(outcome: Result<T, StoreError>, what: &str) {
+fn assert_refused<T>(outcome: Result<T, StoreError>, what: &str) {
+    let outcome = outcome.map(|_| ());
     assert!(
         matches!(outcome, Err(StoreError::Forbidden(_))),
         "{what}: {outcome:?}"

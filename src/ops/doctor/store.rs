@@ -100,8 +100,8 @@ async fn identity(config: &S3Config, connection: &Connection) -> Finding {
 async fn look_at_bucket(connection: &Connection, bucket: &str, report: &mut Report) {
     let reached = connection.reach(bucket).await;
     let is_there = reached.outcome.is_ok();
-    let findings = [bucket_itself(connection, &reached), clock(&reached)];
-    for finding in findings.into_iter().flatten() {
+    let itself = bucket_itself(connection, &reached);
+    for finding in [itself].into_iter().chain(clock(&reached)) {
         report.add(finding.about(bucket));
     }
     if is_there {
@@ -111,10 +111,10 @@ async fn look_at_bucket(connection: &Connection, bucket: &str, report: &mut Repo
     }
 }
 
-fn bucket_itself(connection: &Connection, reached: &Reached) -> Option<Finding> {
+fn bucket_itself(connection: &Connection, reached: &Reached) -> Finding {
     let region = connection.region();
     let elsewhere = reached.region.as_ref().filter(|other| **other != region);
-    Some(match (&reached.outcome, elsewhere) {
+    match (&reached.outcome, elsewhere) {
         (Err(why), Some(other)) => {
             Finding::failure("bucket", why.as_str()).hint(format!("AWS_REGION={other}"))
         }
@@ -128,7 +128,7 @@ fn bucket_itself(connection: &Connection, reached: &Reached) -> Option<Finding> 
         )
         .hint(format!("AWS_REGION={other}")),
         (Ok(()), None) => Finding::ok("bucket", format!("is there, in {region}")),
-    })
+    }
 }
 
 fn clock(reached: &Reached) -> Option<Finding> {

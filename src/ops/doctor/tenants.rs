@@ -80,7 +80,7 @@ async fn directory(site: &Site, tenant: &TenantSettings) -> Finding {
         Err(error) => return Finding::failure("folder", format!("{error:#}")),
     };
     match opened.store.ping().await {
-        Ok(_) => Finding::ok("folder", "can be listed"),
+        Ok(()) => Finding::ok("folder", "can be listed"),
         Err(error) => Finding::failure("folder", error.to_string()),
     }
 }

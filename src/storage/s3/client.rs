@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
@@ -97,7 +98,7 @@ pub(super) struct Access {
 pub struct Connection {
     own: Access,
     /// All that the clients of roles have in common, connections included.
-    config: ConfigBuilder,
+    config: Arc<ConfigBuilder>,
     sts: aws_sdk_sts::Client,
     metrics: Metrics,
     read_timeout: Duration,
@@ -127,15 +128,14 @@ impl Connection {
         // What goes wrong is logged there.
         let _ = own.provide_credentials().await;
         let config = s3_config(&shared, options, &metrics);
-        let sts = aws_sdk_sts::config::Builder::from(&shared)
+        let mut sts = aws_sdk_sts::config::Builder::from(&shared)
             .credentials_provider(own.clone())
-            .identity_cache(IdentityCache::no_cache());
-        let sts = sts.interceptor(Observe(metrics.clone()));
-        let mut sts = sts.build().to_builder();
+            .identity_cache(IdentityCache::no_cache())
+            .interceptor(Observe(metrics.clone()));
         sts.set_endpoint_url(options.sts_endpoint.clone());
         Ok(Self {
             own: Access::new(&config, own),
-            config,
+            config: Arc::new(config),
             sts: aws_sdk_sts::Client::from_conf(sts.build()),
             metrics,
             read_timeout: options.read_timeout,
@@ -152,7 +152,7 @@ impl Connection {
         self.own.clone()
     }
 
-    /// A client with those of a tenant's role, which are asked for
+    /// A client with the credentials of a tenant's role, which are asked for
     /// with its first request.
     pub(super) fn assuming(
         &self,

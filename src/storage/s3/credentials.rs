@@ -189,9 +189,10 @@ impl Renewed {
             .credential_renewals
             .get_or_create(&labels)
             .inc();
-        match failure {
-            Some(error) => tracing::warn!(tenant, error, "credentials could not be had"),
-            None => tracing::debug!(tenant, "credentials have been had"),
+        if let Some(error) = failure {
+            tracing::warn!(tenant, error, "credentials could not be had");
+        } else {
+            tracing::debug!(tenant, "credentials have been had");
         }
     }
 
@@ -254,7 +255,10 @@ impl Current {
         let times = credentials.expiry().map(|expiry| {
             let left = expiry.duration_since(SystemTime::now()).unwrap_or_default();
             let lead = (LEAD + spread(&credentials)).min(left / 2);
-            (now + (left - lead), now + left.saturating_sub(MARGIN))
+            (
+                now + left.saturating_sub(lead),
+                now + left.saturating_sub(MARGIN),
+            )
         });
         Self { credentials, times }
     }

@@ -140,15 +140,12 @@ impl Connection {
     /// How the bucket is set up.
     pub async fn facts(&self, bucket: &str) -> BucketFacts {
         let client = self.client();
-        let (versioning, lifecycle, encryption, blocked) = tokio::join!(
-            client.get_bucket_versioning().bucket(bucket).send(),
-            client
-                .get_bucket_lifecycle_configuration()
-                .bucket(bucket)
-                .send(),
-            client.get_bucket_encryption().bucket(bucket).send(),
-            client.get_public_access_block().bucket(bucket).send(),
-        );
+        let versioning = client.get_bucket_versioning().bucket(bucket);
+        let versioning = versioning.send().await;
+        let lifecycle = client.get_bucket_lifecycle_configuration().bucket(bucket);
+        let lifecycle = lifecycle.send().await;
+        let encryption = client.get_bucket_encryption().bucket(bucket).send().await;
+        let blocked = client.get_public_access_block().bucket(bucket).send().await;
         BucketFacts {
             versioning: answer(versioning, |it| {
                 it.status == Some(BucketVersioningStatus::Enabled)
