@@ -9,7 +9,7 @@ pub mod edit;
 mod section;
 mod yaml;
 
-pub use self::document::document;
+pub use self::document::{Node, Value, document};
 pub use self::section::{SectionText, section};
 
 use std::fmt;

@@ -1,182 +1,266 @@
-//! All that stands in a settings file, what Kura does not know included: for
-//! operators to look at, and to compare before and after a change.
+//! A tenant's whole file, for commands that hand the operator's own settings
+//! on: `kura vhosts` writes the database's password to where Redmine reads it.
 //!
-//! It has passwords in it.
+//! The server never comes here, and what is read here has no `Debug`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value};
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::{NonFiniteFloatPolicy, Spanned};
 
 use super::yaml::{options, place_of, problem_of};
 use super::{MAX_FILE_BYTES, Problem, SettingsError};
 
-/// The file's mapping. Texts are as they are written, numbers and truth values
-/// too: `001` is a folder, not the number 1. An empty file is an empty mapping.
+/// A value of the file.
+pub struct Node {
+    /// What stands there.
+    pub value: Value,
+    /// Its line, counted from 1, where the parser knows it.
+    pub line: Option<u64>,
+}
+
+/// What a value is.
+pub enum Value {
+    /// A key with nothing behind it.
+    Nothing,
+    /// `true` or `false`, without quotes.
+    Truth(bool),
+    /// Anything else that is neither list nor mapping, as it is written: `007`
+    /// is a password, not the number 7.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping.
+    Map(BTreeMap<String, Node>),
+}
+
+/// Reads the only document of `text`.
 ///
 /// # Errors
-/// When it cannot be read, or is anything but a mapping.
-pub fn document(text: &str) -> Result<Map<String, Value>, SettingsError> {
-    let error = |problem, place| SettingsError {
+/// When it cannot be read.
+pub fn document(text: &str) -> Result<Node, SettingsError> {
+    let whole = |problem, place| SettingsError {
         key: None,
         problem,
         place,
     };
     if text.len() > MAX_FILE_BYTES {
-        return Err(error(Problem::TooLarge, None));
+        return Err(whole(Problem::TooLarge, None));
     }
-    let root = serde_saphyr::with_deserializer_from_str_with_options(text, options(), |yaml| {
-        Spanned::<Node>::deserialize(yaml)
-    });
-    let root = root.map_err(|found| {
-        let place = found.location().and_then(place_of);
-        error(problem_of(&found), place)
-    })?;
-    match value(text, root) {
-        Value::Object(map) => Ok(map),
-        Value::Null => Ok(Map::new()),
-        _ => Err(error(Problem::WrongShape, None)),
-    }
+    let mut options = options();
+    options.strict_booleans = true;
+    options.non_finite_float_policy = NonFiniteFloatPolicy::PassThrough;
+    let read: Spanned<Raw> =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let place = error.location().and_then(place_of);
+            whole(problem_of(&error), place)
+        })?;
+    node(text, read).ok_or_else(|| whole(Problem::NotYaml, None))
 }
 
-/// A node, before its text is looked up.
-enum Node {
-    Nothing,
-    Text(String),
-    /// A number or a truth value. How it is written only the file knows.
-    Typed,
-    List(Vec<Spanned<Node>>),
-    Mapping(Vec<(String, Spanned<Node>)>),
-}
+impl Node {
+    /// The value at a path such as `db.password`.
+    #[must_use]
+    pub fn at(&self, path: &str) -> Option<&Self> {
+        path.split('.')
+            .try_fold(self, |node, key| match &node.value {
+                Value::Map(map) => map.get(key),
+                _ => None,
+            })
+    }
 
-fn value(text: &str, node: Spanned<Node>) -> Value {
-    match node.value {
-        Node::Nothing => Value::Null,
-        Node::Text(text) => Value::String(text),
-        Node::Typed => Value::String(written(text, node.defined)),
-        Node::List(items) => items.into_iter().map(|item| value(text, item)).collect(),
-        Node::Mapping(entries) => {
-            let entries = entries.into_iter();
-            Value::Object(entries.map(|(key, it)| (key, value(text, it))).collect())
+    /// The text, where it is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The same as JSON, with texts for numbers and nothing for lines.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Nothing => serde_json::Value::Null,
+            Value::Truth(truth) => (*truth).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(list) => list.iter().map(Self::to_json).collect(),
+            Value::Map(map) => {
+                let map = map.iter();
+                map.map(|(key, node)| (key.clone(), node.to_json()))
+                    .collect()
+            }
         }
     }
 }
 
-fn written(text: &str, at: Location) -> String {
-    let offset = |bytes: Option<u64>| bytes.and_then(|bytes| usize::try_from(bytes).ok());
-    let span = at.span();
-    offset(span.byte_offset())
-        .zip(offset(span.byte_len()))
-        .and_then(|(start, len)| text.get(start..start.checked_add(len)?))
-        .unwrap_or_default()
-        .to_owned()
+/// A value as the parser takes it, which knows `007` only as a number.
+enum Raw {
+    Nothing,
+    /// A truth value or a number: its text is in the file.
+    Typed,
+    Text(String),
+    List(Vec<Spanned<Raw>>),
+    Map(BTreeMap<String, Spanned<Raw>>),
 }
 
-impl<'de> Deserialize<'de> for Node {
+/// `None` when the parser does not know where a number stands.
+fn node(source: &str, raw: Spanned<Raw>) -> Option<Node> {
+    let line = place_of(raw.referenced).map(|(line, _)| line);
+    let value = match raw.value {
+        Raw::Nothing => Value::Nothing,
+        Raw::Text(text) => Value::Text(text),
+        Raw::Typed => {
+            let span = raw.defined.span();
+            let start = usize::try_from(span.byte_offset()?).ok()?;
+            let end = start + usize::try_from(span.byte_len()?).ok()?;
+            match source.get(start..end)?.trim() {
+                "true" => Value::Truth(true),
+                "false" => Value::Truth(false),
+                text => Value::Text(text.to_owned()),
+            }
+        }
+        Raw::List(list) => {
+            let nodes = list.into_iter().map(|raw| node(source, raw));
+            Value::List(nodes.collect::<Option<_>>()?)
+        }
+        Raw::Map(map) => {
+            let nodes = map.into_iter();
+            let nodes = nodes.map(|(key, raw)| Some((key, node(source, raw)?)));
+            Value::Map(nodes.collect::<Option<_>>()?)
+        }
+    };
+    Some(Node { value, line })
+}
+
+impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(yaml: D) -> Result<Self, D::Error> {
-        yaml.deserialize_any(AnyNode)
+        yaml.deserialize_any(Reading)
     }
 }
 
-struct AnyNode;
+struct Reading;
 
-impl<'de> Visitor<'de> for AnyNode {
-    type Value = Node;
+impl<'de> Visitor<'de> for Reading {
+    type Value = Raw;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("anything")
+        out.write_str("a text, a list or a mapping")
     }
 
-    fn visit_unit<E>(self) -> Result<Node, E> {
-        Ok(Node::Nothing)
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Nothing)
     }
 
-    fn visit_none<E>(self) -> Result<Node, E> {
-        Ok(Node::Nothing)
+    fn visit_bool<E>(self, _: bool) -> Result<Raw, E> {
+        Ok(Raw::Typed)
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Node, E> {
-        Ok(Node::Text(text.to_owned()))
+    fn visit_i64<E>(self, _: i64) -> Result<Raw, E> {
+        Ok(Raw::Typed)
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Node, E> {
-        Ok(Node::Typed)
+    fn visit_u64<E>(self, _: u64) -> Result<Raw, E> {
+        Ok(Raw::Typed)
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Node, E> {
-        Ok(Node::Typed)
+    fn visit_i128<E>(self, _: i128) -> Result<Raw, E> {
+        Ok(Raw::Typed)
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Node, E> {
-        Ok(Node::Typed)
+    fn visit_u128<E>(self, _: u128) -> Result<Raw, E> {
+        Ok(Raw::Typed)
     }
 
-    fn visit_i128<E>(self, _: i128) -> Result<Node, E> {
-        Ok(Node::Typed)
+    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
+        Ok(Raw::Typed)
     }
 
-    fn visit_u128<E>(self, _: u128) -> Result<Node, E> {
-        Ok(Node::Typed)
+    fn visit_str<E>(self, text: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(text.to_owned()))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Node, E> {
-        Ok(Node::Typed)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = list.next_element()? {
+            all.push(item);
         }
-        Ok(Node::List(items))
+        Ok(Raw::List(all))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+        let mut all = BTreeMap::new();
+        while let Some((key, value)) = map.next_entry()? {
+            all.insert(key, value);
         }
-        Ok(Node::Mapping(entries))
+        Ok(Raw::Map(all))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn everything_is_read_as_it_is_written() {
-        let text = "é: ü # 001\n\
-                    s3: &s3 {bucket: 12.10, folder: 001, port: 5432, on: yes, at: 1e3}\n\
-                    list: [010, '1', {a: 1}, 2001-01-01]\n\
-                    copy: *s3\n\
-                    nothing:\n\
-                    block: |\n  two\n  lines\n";
-        let s3 =
-            json!({"bucket": "12.10", "folder": "001", "port": "5432", "on": "yes", "at": "1e3"});
-        let expected = json!({
-            "é": "ü",
-            "s3": s3,
-            "list": ["010", "1", {"a": "1"}, "2001-01-01"],
-            "copy": s3,
-            "nothing": null,
-            "block": "two\nlines\n",
-        });
-        assert_eq!(Value::Object(document(text).unwrap()), expected);
-        assert_eq!(document("# nothing\n"), Ok(Map::new()));
+    fn texts_stay_as_they_are_written() {
+        for text in [
+            "007",
+            "0x1F",
+            "1_000",
+            "1e3",
+            "1.50",
+            "+5",
+            "-0",
+            ".5",
+            ".inf",
+            "18446744073709551616",
+            "yes",
+            "No",
+            "True",
+            "2026-11-22",
+            "é",
+        ] {
+            for file in [
+                format!("db: {{password: {text}, name: x}}"),
+                format!("db:\n  password: {text}  # comment\n"),
+                format!("a: &it {text}\ndb: {{password: *it}}"),
+                format!("a: &it {{password: {text}}}\ndb: {{<<: *it}}"),
+                format!("db: {{password: '{text}'}}"),
+            ] {
+                let read = document(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+                let found = read.at("db.password").and_then(Node::text);
+                assert_eq!(found, Some(text), "{file}");
+            }
+        }
     }
 
     #[test]
-    fn what_is_no_mapping_or_too_much_is_refused() {
-        let problem = |text: &str| document(text).unwrap_err().problem;
-        assert_eq!(problem("text"), Problem::WrongShape);
-        assert_eq!(problem("a: [\n"), Problem::NotYaml);
-        assert_eq!(problem("a: 1\na: 2\n"), Problem::DuplicateKey);
-        let deep = format!("a: {}{}", "[".repeat(100), "]".repeat(100));
-        assert_eq!(problem(&deep), Problem::TooComplex);
-        assert_eq!(problem(&" ".repeat(MAX_FILE_BYTES + 1)), Problem::TooLarge);
+    fn truth_lists_and_nothing_are_told_apart_and_lines_are_known() {
+        let read = document("property:\n  vip: true\n  said: 'true'\n  ips: [1.2.3.4, 5]\n  no:\n");
+        let read = read.ok().unwrap();
+        let at = |path| &read.at(path).unwrap().value;
+        assert!(matches!(at("property.vip"), Value::Truth(true)));
+        assert!(matches!(at("property.said"), Value::Text(text) if text == "true"));
+        assert!(matches!(at("property.ips"), Value::List(list) if list[1].text() == Some("5")));
+        assert!(matches!(at("property.no"), Value::Nothing));
+        assert_eq!(read.at("property.ips").unwrap().line, Some(4));
+        assert!(read.at("property.vip.more").is_none());
+    }
+
+    #[test]
+    fn json_has_the_same_texts() {
+        let read = document("a: {b: 007, c: [1, true]}\nd:\n").ok().unwrap();
+        let expected = serde_json::json!({"a": {"b": "007", "c": ["1", true]}, "d": null});
+        assert_eq!(read.to_json(), expected);
+    }
+
+    #[test]
+    fn errors_show_no_value() {
+        for text in ["db: {password: hunter2", "db: {a: hunter2, a: hunter2}"] {
+            let error = document(text).err().unwrap().to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+        }
     }
 }

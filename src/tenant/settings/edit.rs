@@ -11,7 +11,7 @@ use thiserror::Error;
 use yaml_edit::path::{PathError, YamlPath};
 use yaml_edit::{Document, YamlValue};
 
-use super::{SettingsError, document};
+use super::{Problem, SettingsError, document};
 
 /// A key by its path, such as `s3.folder`: letters, digits, underscores and
 /// hyphens, each part beginning with a letter or underscore.
@@ -88,16 +88,35 @@ pub enum Obstacle {
     Entangled,
 }
 
+/// All that stands in a settings file, passwords included. An empty file is an
+/// empty mapping.
+///
+/// # Errors
+/// When it cannot be read, or is anything but a mapping.
+pub fn contents(text: &str) -> Result<Map<String, Value>, SettingsError> {
+    if text.trim().is_empty() {
+        return Ok(Map::new());
+    }
+    match document(text)?.to_json() {
+        Value::Object(contents) => Ok(contents),
+        _ => Err(SettingsError {
+            key: None,
+            problem: Problem::WrongShape,
+            place: None,
+        }),
+    }
+}
+
 /// The text of a settings file with one key changed.
 ///
 /// # Errors
 /// When nothing else of the file can be kept as it is.
 pub fn edit(text: &str, key: &Key, wanted: &Wanted) -> Result<String, EditError> {
     let in_the_way = |obstacle| EditError::Key(key.0.clone(), obstacle);
-    let mut expected = document(text)?;
+    let mut expected = contents(text)?;
     change(&mut expected, key.as_str(), wanted).map_err(in_the_way)?;
     let changed = write(text, key.as_str(), wanted).map_err(in_the_way)?;
-    match document(&changed) {
+    match contents(&changed) {
         Ok(found) if found == expected => Ok(changed),
         _ => Err(in_the_way(Obstacle::Entangled)),
     }

@@ -44,7 +44,7 @@ fn lists_are_written_and_keys_taken_out() {
     let key = "property.limit_ips".parse().unwrap();
     let ips = ["10.0.0.0/8", "::1"].map(str::to_owned).to_vec();
     let changed = edit(OPERATORS_OWN, &key, &Wanted::List(ips)).unwrap();
-    let found = document(&changed).unwrap();
+    let found = contents(&changed).unwrap();
     assert_eq!(
         found["property"]["limit_ips"],
         serde_json::json!(["10.0.0.0/8", "::1"])
@@ -194,7 +194,7 @@ proptest! {
             Err(EditError::Key(_, Obstacle::Absent)) if remove => return Ok(()),
             changed => changed.unwrap(),
         };
-        let found = document(&changed).unwrap();
+        let found = contents(&changed).unwrap();
         let found = found[section].get(name).and_then(Value::as_str);
         prop_assert_eq!(found, (!remove).then_some(value.as_str()));
         // One run of lines is another, and all before and after it the same.
