@@ -444,6 +444,13 @@ impl Thumbnails {
         }
     }
 
+    /// Forgets all that is kept close at hand of a tenant. What lies in its
+    /// folder stays.
+    pub async fn forget_tenant(&self, tenant: &Tenancy) {
+        drop(self.forget(tenant, None).await);
+        self.recent.remove(tenant);
+    }
+
     /// Forgets what is kept close at hand, and keeps nothing until the outcome
     /// is dropped.
     async fn forget(&self, tenant: &Tenancy, original: Option<Original>) -> Clearing<'_> {
