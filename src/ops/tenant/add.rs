@@ -74,7 +74,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
     }
     edits.extend(given(matches, "set")?);
     let change = Change {
-        action: "tenant add",
+        action: "add",
         is_new: true,
         edits,
     };

@@ -10,6 +10,8 @@ use crate::tenant::settings::edit::{InvalidKey, Key, Wanted};
 
 /// The key that is a list even when it names one network only.
 pub(super) const LIMIT_IPS: &str = "property.limit_ips";
+/// The flag for a password on standard input.
+pub(super) const PASSWORD: &str = "db-password-stdin";
 const DB_PASSWORD: &str = "db.password";
 /// More is no password.
 const MAX_PASSWORD_BYTES: u64 = 1024;
@@ -24,8 +26,8 @@ pub(super) fn assignments(argument: Arg) -> Arg {
 
 /// `--db-password-stdin`.
 pub(super) fn db_password() -> Arg {
-    Arg::new("db-password-stdin")
-        .long("db-password-stdin")
+    Arg::new(PASSWORD)
+        .long(PASSWORD)
         .action(ArgAction::SetTrue)
         .help("Read db.password from standard input: others can see the command line")
 }
@@ -37,7 +39,7 @@ pub(super) fn db_password() -> Arg {
 pub(super) fn given(matches: &ArgMatches, name: &str) -> Result<Vec<(Key, Wanted)>> {
     let all = matches.get_many::<(Key, Wanted)>(name);
     let mut all: Vec<_> = all.into_iter().flatten().cloned().collect();
-    if matches.get_flag("db-password-stdin") {
+    if matches.get_flag(PASSWORD) {
         let mut password = String::new();
         let stdin = io::stdin().lock();
         stdin

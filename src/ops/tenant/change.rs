@@ -198,7 +198,9 @@ fn record(
         ("version_before", json!(before)),
         ("version_after", json!(after)),
     ] {
-        record.insert(name.to_owned(), value);
+        if !value.is_null() {
+            record.insert(name.to_owned(), value);
+        }
     }
     record
 }

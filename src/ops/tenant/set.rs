@@ -1,10 +1,10 @@
 //! `kura tenant set`: keys of a tenant's file.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::assignments::{assignments, db_password, given};
+use super::assignments::{PASSWORD, assignments, db_password, given};
 use super::change::{self, Change};
 use crate::config::Values;
 use crate::ops::OperatorCommand;
@@ -14,7 +14,7 @@ use crate::tenant::settings::edit::{Key, Wanted};
 pub(super) const COMMAND: OperatorCommand = OperatorCommand { describe, run };
 
 fn describe() -> Command {
-    let set = assignments(Arg::new("set"));
+    let set = assignments(Arg::new("set")).required_unless_present_any(["unset", PASSWORD]);
     let unset = Arg::new("unset").long("unset").value_name("KEY");
     Command::new("set")
         .about("Changes keys of a tenant's file")
@@ -37,12 +37,8 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
     let mut edits = given(matches, "set")?;
     let unset = matches.get_many::<Key>("unset").into_iter().flatten();
     edits.extend(unset.map(|key| (key.clone(), Wanted::Nothing)));
-    ensure!(
-        !edits.is_empty(),
-        "nothing is to be changed: give KEY=VALUE or --unset KEY"
-    );
     let change = Change {
-        action: "tenant set",
+        action: "set",
         is_new: false,
         edits,
     };

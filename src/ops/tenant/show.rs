@@ -50,7 +50,9 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             let facts = facts.into_iter();
             let facts = facts.map(|(name, fact)| [name.to_owned(), in_a_line(Some(&fact))]);
             table::print(&facts.collect::<Vec<_>>())?;
-            println!();
+            if !settings.is_empty() {
+                println!();
+            }
             let rows = settings.into_iter();
             let rows = rows.map(|(key, value)| [key, in_a_line(Some(&value))]);
             table::print(&rows.collect::<Vec<_>>())?;

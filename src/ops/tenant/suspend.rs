@@ -16,11 +16,11 @@ pub(super) const SUSPEND: OperatorCommand = OperatorCommand {
              finish.",
         )
     },
-    run: |matches, values| run(matches, values, "tenant suspend", "suspended"),
+    run: |matches, values| run(matches, values, "suspend", "suspended"),
 };
 pub(super) const RESUME: OperatorCommand = OperatorCommand {
     describe: || describe("resume", "Has a suspended tenant served again"),
-    run: |matches, values| run(matches, values, "tenant resume", "active"),
+    run: |matches, values| run(matches, values, "resume", "active"),
 };
 
 fn describe(name: &'static str, about: &'static str) -> Command {
