@@ -60,7 +60,7 @@ pub(super) fn differences(
 pub(super) fn in_a_line(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => "–".to_owned(),
-        Some(Value::String(text)) => text.escape_debug().to_string(),
+        Some(Value::String(text)) => text.replace(char::is_control, "\u{fffd}"),
         Some(Value::Array(list)) if list.iter().all(Value::is_string) => {
             let texts: Vec<_> = list.iter().map(|it| in_a_line(Some(it))).collect();
             texts.join(", ")
@@ -147,5 +147,9 @@ mod tests {
         assert_eq!(differences(&before, &after), expected);
         assert_eq!(in_a_line(expected[1].after.as_ref()), "1, 2");
         assert_eq!(in_a_line(None), "–");
+        assert_eq!(
+            in_a_line(Some(&json!("\"a\"\x1b[2J\n"))),
+            "\"a\"\u{fffd}[2J\u{fffd}"
+        );
     }
 }
