@@ -107,13 +107,13 @@ mod tests {
 
     use super::*;
 
-    fn contents(value: Value) -> Map<String, Value> {
+    fn contents(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
     #[test]
     fn secrets_of_any_section_are_masked_and_nothing_else_is() {
-        let file = contents(json!({
+        let file = contents(&json!({
             "db": {"name": "redmine_a", "PassWord": "hidden", "empty_password": null},
             "mail": {"smtp": {"api-key": "hidden"}, "url": "smtp://a:hidden@host"},
             "tokens": ["hidden", {"a": "hidden"}],
@@ -132,8 +132,8 @@ mod tests {
 
     #[test]
     fn changed_secret_differs_without_being_shown() {
-        let before = contents(json!({"db": {"password": "one", "name": "a"}, "old": "1"}));
-        let after = contents(json!({"db": {"password": "two", "name": "a"}, "new": ["1", "2"]}));
+        let before = contents(&json!({"db": {"password": "one", "name": "a"}, "old": "1"}));
+        let after = contents(&json!({"db": {"password": "two", "name": "a"}, "new": ["1", "2"]}));
         let difference = |key: &str, before: Option<Value>, after: Option<Value>| Difference {
             key: key.to_owned(),
             before,
