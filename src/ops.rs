@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod healthcheck;
 pub mod secret;
 pub mod site;
+pub mod table;
 pub mod tenant;
 
 use anyhow::Result;

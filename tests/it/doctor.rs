@@ -22,14 +22,15 @@ fn grades<'a>(findings: &'a [Value], check: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn directory_store_is_found_to_be_well() {
+fn directory_store_is_found_to_be_well_before_it_is_there_and_is_not_made() {
     let root = tempfile::tempdir().unwrap();
-    let store = format!("dir:{}", root.path().display());
+    let store = format!("dir:{}/new", root.path().display());
     let (code, findings) = doctor(&[], &[("KURA_STORE", &store)]);
     assert_eq!(code, Some(0), "{findings:#?}");
     for check in ["configuration", "sandbox", "store", "folder"] {
         assert_eq!(grades(&findings, check), ["ok"], "{findings:#?}");
     }
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,8 @@ mod requests;
 mod roles;
 mod same_name;
 mod stores;
+mod tenant_command;
+mod tenant_files;
 mod tenants;
 mod thumbnails;
 mod thumbnails_fair;

@@ -1,5 +1,6 @@
 //! What `kura serve` needs of its configuration and of this machine.
 
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
@@ -119,23 +120,18 @@ fn cache(config: &Config) -> Vec<Finding> {
         let hint = "KURA_CACHE_DIR names a directory, shared with Redmine for leases";
         return vec![Finding::warning("cache", text).hint(hint)];
     };
-    // Where it is not there yet the server will make it. It is not made here:
-    // that would be with this user's rights, not the server's.
-    let nearest = directory.ancestors().find(|path| path.exists());
-    let nearest = nearest.unwrap_or(Path::new("."));
-    let usable = match access(nearest, Access::WRITE_OK | Access::EXEC_OK) {
+    let usable = match can_write(directory) {
         Ok(()) => Finding::ok("cache", "can be written"),
         Err(error) => Finding::failure("cache", error.to_string())
             .hint("give Kura's user the right to write there, or set KURA_CACHE_DIR"),
     };
     let shown = directory.display().to_string();
-    let findings = [usable].into_iter().chain(space(config, nearest));
+    let findings = [usable].into_iter().chain(space(config, directory));
     findings.map(|finding| finding.about(&shown)).collect()
 }
 
 fn space(config: &Config, directory: &Path) -> Option<Finding> {
-    let disk = statvfs(directory).ok()?;
-    let free = disk.f_bavail * disk.f_frsize;
+    let free = free_bytes(directory)?;
     let wanted = config.cache.disk_bytes + config.cache.lease_bytes;
     let text = format!("{} free, and it may take {}", mib(free), mib(wanted));
     Some(if free < wanted {
@@ -161,6 +157,26 @@ fn listening(config: &Config) -> Option<Finding> {
         let text = format!("{address} can be reached from elsewhere, without TLS");
         Finding::warning("address", text).hint("KURA_LISTEN=127.0.0.1:8950, or unix:PATH")
     })
+}
+
+/// Whether a directory can be written, or made where it is not there yet. It
+/// is not made here: that would be with this user's rights, not the server's.
+pub(super) fn can_write(directory: &Path) -> io::Result<()> {
+    Ok(access(
+        nearest(directory),
+        Access::WRITE_OK | Access::EXEC_OK,
+    )?)
+}
+
+/// The room on the disk that a directory is on, or will be.
+pub(super) fn free_bytes(directory: &Path) -> Option<u64> {
+    let disk = statvfs(nearest(directory)).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
+}
+
+fn nearest(directory: &Path) -> &Path {
+    let there = directory.ancestors().find(|path| path.exists());
+    there.unwrap_or(Path::new("."))
 }
 
 /// Bytes as people say them.

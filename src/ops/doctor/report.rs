@@ -118,7 +118,7 @@ impl Report {
             println!("{}", serde_json::to_string_pretty(&self.findings)?);
         } else {
             println!(
-                "\n{failures} failures, {warnings} warnings, {} ok",
+                "\nfailures: {failures}, warnings: {warnings}, ok: {}",
                 count(Grade::Ok)
             );
         }

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::statvfs;
-
-use super::machine::mib;
+use super::machine::{can_write, free_bytes, mib};
 use super::report::{Finding, Report};
 use crate::config::{S3Config, StoreConfig};
 use crate::ops::site::Site;
@@ -19,6 +17,9 @@ const MAX_SKEW: Duration = Duration::from_mins(15);
 const USUAL_SKEW: Duration = Duration::from_secs(30);
 /// However many buckets tenants have, so many are looked at.
 const MAX_BUCKETS: usize = 20;
+
+/// A directory store with less, in bytes, will soon be full.
+const LITTLE_ROOM: u64 = 1 << 30;
 
 const LIFECYCLE_HINT: &str = "docs/CONFIGURATION.md#lifecycle-rule has one to copy";
 
@@ -47,18 +48,19 @@ pub(super) async fn look(site: &Site, report: &mut Report) {
             }
         }
         (StoreConfig::Directory(root), _) => {
-            let shown = root.display().to_string();
-            let free = statvfs(root).map(|disk| disk.f_bavail * disk.f_frsize);
-            let finding = match free {
-                Ok(free) if free < 1 << 30 => {
+            let finding = match (can_write(root), free_bytes(root)) {
+                (Err(error), _) => Finding::failure("store", error.to_string())
+                    .hint("KURA_STORE=dir:PATH names a directory that Kura's user can write"),
+                (Ok(()), Some(free)) if free < LITTLE_ROOM => {
                     Finding::warning("store", format!("{} free", mib(free)))
                         .hint("uploads fail with 507 storage_full when there is no room")
                 }
-                Ok(free) => Finding::ok("store", format!("{} free", mib(free))),
-                Err(error) => Finding::failure("store", error.to_string())
-                    .hint("KURA_STORE=dir:PATH names a directory that Kura's user can write"),
+                (Ok(()), Some(free)) => {
+                    Finding::ok("store", format!("can be written, {} free", mib(free)))
+                }
+                (Ok(()), None) => Finding::ok("store", "can be written"),
             };
-            report.add(finding.about(&shown));
+            report.add(finding.about(&root.display().to_string()));
         }
         (StoreConfig::S3(_), None) => {}
     }

@@ -61,7 +61,7 @@ where
             format!("S3 answered {status} {code} (request id {id}, {host})")
         }
         None => match credentials_error(error) {
-            Some(error) => of_credentials(error),
+            Some(error) => format!("no credentials: {}", of_credentials(error)),
             None => chain(error),
         },
     }
@@ -70,8 +70,7 @@ where
 /// Why there are no credentials, without the SDK's words around it.
 pub(super) fn of_credentials(error: &CredentialsError) -> String {
     let cause = std::error::Error::source(error);
-    let why = cause.map_or_else(|| error.to_string(), chain);
-    format!("no credentials: {why}")
+    cause.map_or_else(|| error.to_string(), chain)
 }
 
 /// The error and what caused it, in one line.
