@@ -181,6 +181,9 @@ impl Stores {
     /// A tenant's store for who has to know that it is in S3; `None` when it
     /// is not.
     pub(super) fn in_s3(&self, settings: &TenantSettings) -> Result<Option<S3Store>> {
+        if matches!(self.backend, Backend::Directory { .. }) {
+            return Ok(None);
+        }
         let Limits { share, .. } = self.limits(&settings.id);
         match self.bucket(&settings.bucket)?.0 {
             Opened::Directory(_) => Ok(None),

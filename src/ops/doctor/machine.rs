@@ -7,8 +7,9 @@ use rustix::fs::{Access, access, statvfs};
 use rustix::process::{Resource, getrlimit};
 
 use super::report::{Finding, Report};
-use crate::config::{Config, Listen, Values, memory_limit_bytes};
+use crate::config::{Config, Listen, StoreConfig, Values, memory_limit_bytes};
 use crate::metrics::Metrics;
+use crate::ops::secret;
 use crate::render::pool::Pool;
 
 /// What the server has besides buffers and caches, in bytes; measured.
@@ -23,13 +24,27 @@ pub(super) fn configuration(values: &Values, report: &mut Report) {
         report.add(Finding::warning("configuration", taken.as_str()));
     }
     match values.config() {
-        Ok(_) => report.add(Finding::ok("configuration", "kura serve can use it")),
+        Ok(config) => {
+            report.add(Finding::ok("configuration", "kura serve can use it"));
+            report.add(tokens(&config));
+        }
         Err(errors) => {
             for error in errors.0 {
                 let finding = Finding::failure("configuration", error);
                 report.add(finding.hint("docs/CONFIGURATION.md lists every setting"));
             }
         }
+    }
+}
+
+fn tokens(config: &Config) -> Finding {
+    match (&config.secrets, &config.deployment.store) {
+        (None, StoreConfig::Directory(root)) if secret::read(root).is_err() => Finding::ok(
+            "tokens",
+            "the secret will be made when the server first starts",
+        ),
+        (None, _) => Finding::ok("tokens", "derived from the secret in the store"),
+        (Some(_), _) => Finding::ok("tokens", "derived from KURA_SECRET"),
     }
 }
 
