@@ -103,6 +103,7 @@ pub(crate) mod tests {
                 bucket: bucket.to_owned(),
                 layout: Layout::new(folder, None, None).unwrap(),
                 state: State::Active,
+                role: crate::tenant::role::RoleChoice::default(),
             })
         };
         let all = [

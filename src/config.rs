@@ -17,6 +17,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::memory::memory_limit_bytes;
 use self::reader::Reader;
 use self::redmica::S3Yml;
 pub use self::settings::{SETTINGS, Setting};
@@ -24,6 +25,7 @@ use crate::http::pace::PaceLimit;
 use crate::http::server::ServeOptions;
 use crate::render::pool::PoolOptions;
 use crate::storage::s3::{ConnectOptions, S3Options};
+use crate::tenant::role::RoleChoice;
 use crate::tenant::{Secrets, TenantSettings};
 
 /// What is kept close at hand lies there in a directory store, beside the
@@ -68,6 +70,8 @@ pub struct DeploymentConfig {
     pub limits: Limits,
     /// Age at which an import expires.
     pub import_ttl: Duration,
+    /// The role of tenants that name none, where there is one.
+    pub role: RoleChoice,
 }
 
 /// Where to listen.
@@ -342,9 +346,11 @@ pub fn operator() -> Option<String> {
 
 fn from_environment(name: &str) -> Option<String> {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    // The SDK's own general name, too.
+    // The SDK's own general names, too.
     match name {
-        "AWS_ENDPOINT_URL_S3" => set(name).or_else(|| set("AWS_ENDPOINT_URL")),
+        "AWS_ENDPOINT_URL_S3" | "AWS_ENDPOINT_URL_STS" => {
+            set(name).or_else(|| set("AWS_ENDPOINT_URL"))
+        }
         "AWS_REGION" => set(name).or_else(|| set("AWS_DEFAULT_REGION")),
         _ => set(name),
     }

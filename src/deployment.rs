@@ -15,7 +15,8 @@ use crate::budget::Budget;
 use crate::config::{DeploymentConfig, TenantsConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
-use crate::storage::s3::S3Source;
+use crate::storage::s3::{Connection, S3Source, S3Store};
+use crate::tenant::role::Role;
 use crate::tenant::source::{DirectorySource, TenantSource};
 use crate::tenant::{Registry, TenantSettings};
 
@@ -55,7 +56,8 @@ impl Deployment {
             limits.tenant_memory_bytes,
             limits.patience,
         );
-        let backend = Backend::open(&config.store, metrics).await?;
+        // Boxed: it would make the future of every start a large one.
+        let backend = Box::pin(Backend::open(&config.store, metrics)).await?;
         let stores = Stores::new(backend, probe, &config, &budget, &tasks, &abort);
         Ok(Self {
             config: Arc::new(config),
@@ -155,6 +157,29 @@ impl Deployment {
     /// When its bucket cannot be used.
     pub fn open_tenant(&self, settings: &TenantSettings) -> Result<TenantService, String> {
         self.stores.open(settings)
+    }
+
+    /// The way to S3, where the store is there.
+    #[must_use]
+    pub fn connection(&self) -> Option<&Connection> {
+        match &self.stores.backend {
+            Backend::Directory { .. } => None,
+            Backend::S3 { connection, .. } => Some(connection),
+        }
+    }
+
+    /// A tenant's store, as far as it is in S3.
+    ///
+    /// # Errors
+    /// When its bucket cannot be used.
+    pub fn in_s3(&self, settings: &TenantSettings) -> Result<Option<S3Store>> {
+        self.stores.in_s3(settings)
+    }
+
+    /// The role by which a tenant's objects are reached, if there is one.
+    #[must_use]
+    pub fn role(&self, settings: &TenantSettings) -> Option<Role> {
+        self.stores.role(settings)
     }
 
     /// True when any bucket answers, or there is none to ask.

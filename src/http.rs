@@ -24,6 +24,7 @@ mod record;
 pub mod server;
 pub mod thumbnails;
 pub mod tickets;
+mod trace;
 mod unread;
 pub mod zip;
 

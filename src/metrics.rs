@@ -2,14 +2,18 @@
 //!
 //! Names follow Prometheus: counters get `_total` when written out.
 
+mod process;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::SystemTime;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 /// Upper bounds of the latency buckets, in seconds.
@@ -42,6 +46,22 @@ pub struct S3Labels {
     pub operation: String,
     /// The status received, or 0 when none came.
     pub status: u16,
+}
+
+/// An operation of S3's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OperationLabels {
+    /// S3's name of the operation, such as `PutObject`.
+    pub operation: String,
+}
+
+/// An attempt to get credentials for S3.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RenewalLabels {
+    /// Whose they are to be: the `server`'s own, or those of a `tenant`'s role.
+    pub of: &'static str,
+    /// `renewed`, `refused`, or `failed` where there was no proper answer.
+    pub outcome: &'static str,
 }
 
 /// Why a request was turned away before it was tried.
@@ -111,6 +131,7 @@ pub struct LossLabels {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Arc<Registry>,
+    started: SystemTime,
     /// Requests answered.
     pub requests: Family<RequestLabels, Counter>,
     /// Time from the request's head to the end of the answer's body.
@@ -127,6 +148,17 @@ pub struct Metrics {
     pub rejections: Family<RejectionLabels, Counter>,
     /// Tries of requests to S3, which S3 bills.
     pub s3_requests: Family<S3Labels, Counter>,
+    /// Time from a try's first byte to the head of its answer.
+    pub s3_request_seconds: Family<OperationLabels, Histogram, fn() -> Histogram>,
+    /// Tries after the first of a request.
+    pub s3_retries: Family<OperationLabels, Counter>,
+    /// Attempts to get credentials.
+    pub credential_renewals: Family<RenewalLabels, Counter>,
+    /// When the server's own credentials end, in seconds since 1970; 0 when
+    /// they do not.
+    pub credentials_end: Gauge<u64, AtomicU64>,
+    /// 1 when requests are wanted, else 0.
+    pub ready: Gauge,
     /// Memory of part buffers in use.
     pub buffer_bytes: Gauge<u64, AtomicU64>,
     /// The most memory of part buffers ever in use at once.
@@ -137,6 +169,9 @@ pub struct Metrics {
     pub tenants: Gauge<u64, AtomicU64>,
     /// Tenant files that cannot be used as they are.
     pub broken_tenants: Gauge<u64, AtomicU64>,
+    /// When the tenant files were last listed, in seconds since 1970; 0 when
+    /// there are none.
+    pub tenants_refreshed: Gauge<u64, AtomicU64>,
     /// Imports removed because they had expired.
     pub expired_imports: Counter,
     /// Answers about thumbnails.
@@ -171,6 +206,7 @@ impl Default for Metrics {
         let latency: fn() -> Histogram = || Histogram::new(LATENCY_BUCKETS);
         let mut metrics = Self {
             registry: Arc::default(),
+            started: SystemTime::now(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(latency),
             in_flight: Gauge::default(),
@@ -179,11 +215,17 @@ impl Default for Metrics {
             sent_bytes: Counter::default(),
             rejections: Family::default(),
             s3_requests: Family::default(),
+            s3_request_seconds: Family::new_with_constructor(latency),
+            s3_retries: Family::default(),
+            credential_renewals: Family::default(),
+            credentials_end: Gauge::default(),
+            ready: Gauge::default(),
             buffer_bytes: Gauge::default(),
             buffer_peak_bytes: Gauge::default(),
             buffer_limit_bytes: Gauge::default(),
             tenants: Gauge::default(),
             broken_tenants: Gauge::default(),
+            tenants_refreshed: Gauge::default(),
             expired_imports: Counter::default(),
             thumbnails: Family::default(),
             leases: Family::default(),
@@ -210,6 +252,8 @@ impl Metrics {
     fn register(&self) -> Registry {
         let mut all = Registry::with_prefix("kura");
         let bytes = || Unit::Bytes;
+        all.register("build", "The version of Kura", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        all.register("ready", "1 when requests are wanted, as /readyz has it", self.ready.clone());
         all.register("http_requests", "Requests answered, by route, method and status", self.requests.clone());
         all.register_with_unit("http_request_duration", "Time from a request's head to the end of its answer", Unit::Seconds, self.request_seconds.clone());
         all.register("http_requests_in_flight", "Requests being answered", self.in_flight.clone());
@@ -218,11 +262,16 @@ impl Metrics {
         all.register_with_unit("http_sent", "Bytes of response bodies sent", bytes(), self.sent_bytes.clone());
         all.register("http_rejections", "Requests turned away because a limit was reached, by error code", self.rejections.clone());
         all.register("s3_requests", "Tries of requests to S3, by operation and status (0: no answer)", self.s3_requests.clone());
+        all.register_with_unit("s3_request_duration", "Time from a try's first byte to the head of its answer, by operation", Unit::Seconds, self.s3_request_seconds.clone());
+        all.register("s3_retries", "Tries after the first of a request to S3, by operation", self.s3_retries.clone());
+        all.register("credential_renewals", "Attempts to get credentials for S3, by whose they are to be and outcome", self.credential_renewals.clone());
+        all.register_with_unit("credentials_end_timestamp", "When the server's own credentials end, since 1970; 0 when they do not", Unit::Seconds, self.credentials_end.clone());
         all.register_with_unit("buffer", "Memory of part buffers in use", bytes(), self.buffer_bytes.clone());
         all.register_with_unit("buffer_peak", "Most memory of part buffers ever in use at once", bytes(), self.buffer_peak_bytes.clone());
         all.register_with_unit("buffer_limit", "Memory that part buffers may take", bytes(), self.buffer_limit_bytes.clone());
         all.register("tenants", "Tenants being served", self.tenants.clone());
         all.register("tenants_broken", "Tenant files that cannot be used as they are", self.broken_tenants.clone());
+        all.register_with_unit("tenants_refreshed_timestamp", "When the tenant files were last listed, since 1970; 0 when there are none", Unit::Seconds, self.tenants_refreshed.clone());
         all.register("imports_expired", "Imports removed because they had expired", self.expired_imports.clone());
         all.register("thumbnails", "Answers about thumbnails, by where they came from", self.thumbnails.clone());
         all.register("leases", "Answers about leases, by where the file came from", self.leases.clone());
@@ -257,7 +306,9 @@ impl Metrics {
     pub fn encode(&self) -> String {
         let mut out = String::new();
         // Writing to a `String` cannot fail.
-        let _ = text::encode(&mut out, &self.registry);
+        let _ = text::encode_registry(&mut out, &self.registry)
+            .and_then(|()| text::encode_registry(&mut out, &process::registry(self.started)))
+            .and_then(|()| text::encode_eof(&mut out));
         out
     }
 }

@@ -7,6 +7,7 @@
 //! lines of changes to standard error.
 
 pub mod audit;
+pub mod doctor;
 pub mod healthcheck;
 pub mod secret;
 pub mod site;
@@ -29,7 +30,7 @@ pub struct OperatorCommand {
 }
 
 /// All of them, in the order of `kura help`.
-pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND];
+pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND, doctor::COMMAND];
 
 /// The settings by which the commands find the store and the tenants.
 #[must_use]
@@ -38,7 +39,14 @@ pub fn is_setting(name: &str) -> bool {
         name,
         "KURA_TENANTS" | "KURA_TENANT" | "KURA_THUMB_FOLDER" | "KURA_IMPORT_FOLDER"
     );
-    let of_store = ["KURA_STORE", "KURA_REDMICA_S3", "KURA_S3_", "S3_", "AWS_"];
+    let of_store = [
+        "KURA_STORE",
+        "KURA_REDMICA_S3",
+        "KURA_S3_",
+        "KURA_ROLE_",
+        "S3_",
+        "AWS_",
+    ];
     of_tenants || name == "KURA_LOG" || of_store.iter().any(|start| name.starts_with(start))
 }
 

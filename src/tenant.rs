@@ -8,6 +8,7 @@
 mod claims;
 mod files;
 pub mod registry;
+pub mod role;
 pub mod settings;
 pub mod source;
 pub mod ticket;
@@ -23,6 +24,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use self::role::RoleChoice;
 use crate::key::Layout;
 
 /// The longest id: it stands in tokens, log lines and file names.
@@ -100,6 +102,8 @@ pub struct TenantSettings {
     pub layout: Layout,
     /// Whether it is served.
     pub state: State,
+    /// What its file says of the role by which its objects are reached.
+    pub role: RoleChoice,
 }
 
 #[cfg(test)]

@@ -13,7 +13,8 @@ pub(super) fn default_memory_bytes() -> usize {
 
 /// The smallest of the limits of this process's cgroups and the machine's
 /// memory, as far as they can be read.
-fn memory_limit_bytes() -> Option<u64> {
+#[must_use]
+pub fn memory_limit_bytes() -> Option<u64> {
     let cgroups = cgroup_directories().into_iter().flat_map(|directory| {
         ["memory.max", "memory.limit_in_bytes"].map(|name| directory.join(name))
     });

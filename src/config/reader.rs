@@ -18,6 +18,7 @@ use crate::http::pace::PaceLimit;
 use crate::http::server::ServeOptions;
 use crate::key::Layout;
 use crate::storage::s3::{ConnectOptions, S3Options};
+use crate::tenant::role::RoleChoice;
 use crate::tenant::settings::is_bucket;
 use crate::tenant::{Secrets, State, TenantId, TenantSettings};
 
@@ -175,6 +176,7 @@ impl<'a> Reader<'a> {
         Some(DeploymentConfig {
             limits: self.limits(&store, single),
             import_ttl: self.seconds("KURA_IMPORT_TTL_SECONDS"),
+            role: self.role(&store),
             store,
             tenants: tenants?,
         })
@@ -204,11 +206,7 @@ impl<'a> Reader<'a> {
     }
 
     fn s3(&mut self) -> S3Config {
-        let endpoint = self.optional("AWS_ENDPOINT_URL_S3");
-        let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-        if !endpoint.as_ref().is_none_or(is_url) {
-            self.error("AWS_ENDPOINT_URL_S3", "must begin with http:// or https://");
-        }
+        let endpoint = self.url("AWS_ENDPOINT_URL_S3");
         let path_style = self
             .switch("KURA_S3_PATH_STYLE")
             .unwrap_or(endpoint.is_some());
@@ -222,6 +220,7 @@ impl<'a> Reader<'a> {
                 connect_timeout: self.seconds("KURA_S3_CONNECT_TIMEOUT_SECONDS"),
                 read_timeout: self.seconds("KURA_S3_READ_TIMEOUT_SECONDS"),
                 max_attempts: self.number("KURA_S3_MAX_ATTEMPTS", 1..=20),
+                sts_endpoint: self.url("AWS_ENDPOINT_URL_STS"),
                 endpoint,
             },
             options: S3Options {
@@ -235,6 +234,15 @@ impl<'a> Reader<'a> {
                 ..S3Options::default()
             },
         }
+    }
+
+    fn url(&mut self, name: &'static str) -> Option<String> {
+        let url = self.optional(name);
+        let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+        if !url.as_ref().is_none_or(is_url) {
+            self.error(name, "must begin with http:// or https://");
+        }
+        url
     }
 
     pub(super) fn secrets(&mut self) -> Option<Secrets> {
@@ -321,7 +329,25 @@ impl<'a> Reader<'a> {
             bucket: bucket?,
             layout,
             state: State::Active,
+            role: RoleChoice::default(),
         })
+    }
+
+    fn role(&mut self, store: &StoreConfig) -> RoleChoice {
+        let role = RoleChoice {
+            arn: self.parsed("KURA_ROLE_ARN"),
+            external_id: self.parsed("KURA_ROLE_EXTERNAL_ID"),
+            session: self.parsed("KURA_ROLE_SESSION"),
+        };
+        if role.arn.is_some() && matches!(store, StoreConfig::Directory(_)) {
+            self.error("KURA_ROLE_ARN", "a role needs KURA_STORE=s3");
+        }
+        role
+    }
+
+    fn parsed<T: FromStr<Err: fmt::Display>>(&mut self, name: &'static str) -> Option<T> {
+        let parsed = self.optional(name)?.parse();
+        self.noted(name, parsed)
     }
 
     /// The value, or nothing and a note of what is wrong with the setting.

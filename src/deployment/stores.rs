@@ -1,7 +1,8 @@
 //! Opens tenants' stores on the backend that the configuration names.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,10 +21,14 @@ use crate::storage::BlobStore;
 use crate::storage::directory::DirectoryStore;
 use crate::storage::s3::{Bucket, Connection, S3Store};
 use crate::storage::scoped::TenantStore;
+use crate::tenant::role::{Role, RoleChoice};
 use crate::tenant::{TenantId, TenantSettings};
 
 /// A store that has not answered by then is taken for unreachable.
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// So many are asked before all are taken for unreachable: of the roles of
+/// hundreds of tenants some may be broken.
+const MAX_PINGS: usize = 5;
 
 /// Where objects are kept.
 pub(super) enum Backend {
@@ -31,7 +36,7 @@ pub(super) enum Backend {
         root: PathBuf,
     },
     S3 {
-        connection: Connection,
+        connection: Box<Connection>,
         config: Box<S3Config>,
     },
 }
@@ -41,14 +46,15 @@ impl Backend {
         Ok(match config {
             StoreConfig::Directory(root) => Self::Directory { root: root.clone() },
             StoreConfig::S3(config) => Self::S3 {
-                connection: Connection::open(&config.connect, metrics.clone()).await?,
+                connection: Box::new(Connection::open(&config.connect, metrics.clone()).await?),
                 config: config.clone(),
             },
         })
     }
 }
 
-/// Opens tenants' stores; those of one bucket share what is known of it.
+/// Opens tenants' stores; those of one bucket share what is known of it,
+/// whatever credentials they have.
 pub(super) struct Stores {
     pub(super) backend: Backend,
     probe: Probe,
@@ -57,7 +63,11 @@ pub(super) struct Stores {
     abort: CancellationToken,
     import_ttl: Duration,
     max_tenant_requests: usize,
+    default_role: RoleChoice,
     opened: Mutex<HashMap<String, Opened>>,
+    asked: Mutex<BTreeMap<Access, Arc<dyn BlobStore>>>,
+    /// Whom to ask first for a sign of life, as a place among those.
+    ask_first: AtomicUsize,
     limits: Mutex<HashMap<TenantId, Limits>>,
 }
 
@@ -69,12 +79,21 @@ struct Limits {
 }
 
 /// A bucket that has been opened.
-struct Opened {
-    /// What its tenants' stores share; `None` for a directory, whose store is
-    /// one for all.
-    s3: Option<Arc<Bucket>>,
-    /// The store that is asked whether the bucket's server is alive.
-    first: Arc<dyn BlobStore>,
+#[derive(Clone)]
+enum Opened {
+    /// A directory, whose store is one for all.
+    Directory(Arc<dyn BlobStore>),
+    /// What its tenants' stores share.
+    S3(Arc<Bucket>),
+}
+
+/// A bucket by credentials: one for each is asked for a sign of life.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Access {
+    /// The server's own, to this bucket.
+    Server(String),
+    /// Those of this tenant's role.
+    Role(TenantId),
 }
 
 impl Stores {
@@ -96,7 +115,10 @@ impl Stores {
             abort: abort.clone(),
             import_ttl: config.import_ttl,
             max_tenant_requests: config.limits.max_tenant_requests,
+            default_role: config.role.clone(),
             opened: Mutex::default(),
+            asked: Mutex::default(),
+            ask_first: AtomicUsize::new(0),
             limits: Mutex::default(),
         }
     }
@@ -125,63 +147,110 @@ impl Stores {
     }
 
     fn store(&self, settings: &TenantSettings, share: &Share) -> Result<Arc<dyn BlobStore>> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = opened.get(&settings.bucket) {
-            return Ok(match &known.s3 {
-                Some(bucket) => Arc::new(s3_store(bucket, settings, share)),
-                None => Arc::clone(&known.first),
-            });
-        }
-        let new = match &self.backend {
-            Backend::Directory { root } => Opened {
-                s3: None,
-                first: open_directory(root, &settings.bucket)?,
-            },
-            Backend::S3 { connection, config } => {
-                let (tasks, stop) = (self.tasks.clone(), self.abort.clone());
-                let bucket = Bucket::new(connection, &settings.bucket, config.options, tasks, stop);
-                let store = s3_store(&bucket, settings, share);
-                if self.probe == Probe::AtOnce {
+        let (opened, is_first) = self.bucket(&settings.bucket)?;
+        let store: Arc<dyn BlobStore> = match opened {
+            Opened::Directory(store) => store,
+            Opened::S3(bucket) => {
+                let store = self.s3_store(&bucket, settings, share)?;
+                if is_first && self.probe == Probe::AtOnce {
                     find_out_conditions(store.clone());
                 }
-                Opened {
-                    s3: Some(bucket),
-                    first: Arc::new(store),
-                }
+                Arc::new(store)
             }
         };
-        let store = Arc::clone(&new.first);
-        opened.insert(settings.bucket.clone(), new);
+        let own = Access::Role(settings.id.clone());
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        // The tenant may have had another role before, or none.
+        asked.remove(&own);
+        let access = match self.role(settings) {
+            Some(_) => own,
+            None => Access::Server(settings.bucket.clone()),
+        };
+        asked.entry(access).or_insert_with(|| Arc::clone(&store));
         Ok(store)
     }
 
+    /// The role by which a tenant's objects are reached, if there is one.
+    pub(super) fn role(&self, settings: &TenantSettings) -> Option<Role> {
+        match &self.backend {
+            Backend::Directory { .. } => None,
+            Backend::S3 { .. } => settings.role.over(&self.default_role),
+        }
+    }
+
+    /// A tenant's store for who has to know that it is in S3; `None` when it
+    /// is not.
+    pub(super) fn in_s3(&self, settings: &TenantSettings) -> Result<Option<S3Store>> {
+        if matches!(self.backend, Backend::Directory { .. }) {
+            return Ok(None);
+        }
+        let Limits { share, .. } = self.limits(&settings.id);
+        match self.bucket(&settings.bucket)?.0 {
+            Opened::Directory(_) => Ok(None),
+            Opened::S3(bucket) => self.s3_store(&bucket, settings, &share).map(Some),
+        }
+    }
+
+    fn s3_store(
+        &self,
+        bucket: &Arc<Bucket>,
+        settings: &TenantSettings,
+        share: &Share,
+    ) -> Result<S3Store> {
+        let layout = settings.layout.clone();
+        let bucket = match (self.role(settings), &self.backend) {
+            (Some(role), Backend::S3 { connection, .. }) => {
+                bucket.assuming(connection, &role, &settings.id, &layout)?
+            }
+            _ => Arc::clone(bucket),
+        };
+        Ok(S3Store::new(bucket, layout, share.clone()))
+    }
+
+    /// The bucket, and whether it has been opened by this.
+    fn bucket(&self, name: &str) -> Result<(Opened, bool)> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = opened.get(name) {
+            return Ok((known.clone(), false));
+        }
+        let new = match &self.backend {
+            Backend::Directory { root } => Opened::Directory(open_directory(root, name)?),
+            Backend::S3 { connection, config } => {
+                let (tasks, stop) = (self.tasks.clone(), self.abort.clone());
+                Opened::S3(Bucket::new(connection, name, config.options, tasks, stop))
+            }
+        };
+        opened.insert(name.to_owned(), new.clone());
+        Ok((new, true))
+    }
+
     /// True when any bucket answers, or there is none to ask: trouble with one
-    /// tenant's bucket must not take the others out of service.
+    /// tenant's bucket or role must not take the others out of service.
     pub(super) async fn ping(&self) -> bool {
-        let stores: Vec<_> = {
-            let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-            opened
-                .iter()
-                .map(|(bucket, opened)| (bucket.clone(), Arc::clone(&opened.first)))
+        let mut stores: Vec<_> = {
+            let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let stores = asked.iter();
+            stores
+                .map(|(access, store)| (access.clone(), Arc::clone(store)))
                 .collect()
         };
         if stores.is_empty() {
             return true;
         }
-        for (bucket, store) in stores {
+        let first = self.ask_first.load(Ordering::Relaxed) % stores.len();
+        stores.rotate_left(first);
+        for (place, (access, store)) in stores.iter().take(MAX_PINGS).enumerate() {
+            self.ask_first.store(first + place, Ordering::Relaxed);
             let error = match tokio::time::timeout(PING_TIMEOUT, store.ping()).await {
                 Ok(Ok(())) => return true,
                 Ok(Err(error)) => error.to_string(),
                 Err(elapsed) => elapsed.to_string(),
             };
-            tracing::warn!(bucket, error, "the store does not answer as it should");
+            tracing::warn!(?access, error, "the store does not answer as it should");
         }
+        self.ask_first.fetch_add(1, Ordering::Relaxed);
         false
     }
-}
-
-fn s3_store(bucket: &Arc<Bucket>, settings: &TenantSettings, share: &Share) -> S3Store {
-    S3Store::new(Arc::clone(bucket), settings.layout.clone(), share.clone())
 }
 
 fn open_directory(root: &Path, bucket: &str) -> Result<Arc<dyn BlobStore>> {

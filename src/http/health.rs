@@ -73,11 +73,16 @@ pub(super) async fn alive() -> &'static str {
     ),
 )]
 pub(super) async fn ready(State(served): State<Arc<Served>>) -> Result<&'static str, ApiError> {
-    let not_loaded = (!served.tenants.is_loaded()).then_some("the tenants are not loaded yet");
-    match not_loaded.or_else(|| served.readiness.objection()) {
+    match objection(&served) {
         None => Ok("ready\n"),
         Some(reason) => Err(ApiError::not_ready(reason)),
     }
+}
+
+/// Why requests are not wanted, if they are not.
+fn objection(served: &Served) -> Option<&'static str> {
+    let not_loaded = (!served.tenants.is_loaded()).then_some("the tenants are not loaded yet");
+    not_loaded.or_else(|| served.readiness.objection())
 }
 
 /// The metrics, for Prometheus
@@ -93,6 +98,9 @@ pub(super) async fn metrics(
     metrics
         .buffer_limit_bytes
         .set(served.budget.total_bytes() as u64);
+    let objection = objection(&served);
+    metrics.ready.set(i64::from(objection.is_none()));
+    metrics.tenants_refreshed.set(served.tenants.refreshed_at());
     metrics.tenants.set(served.tenants.len() as u64);
     metrics
         .broken_tenants

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::error::ApiError;
 use super::pace::Pace;
@@ -62,6 +62,7 @@ pub(super) async fn let_in(
     next: Next,
 ) -> Response {
     let id = tenant.settings.id.clone();
+    Span::current().record("tenant", id.as_str());
     let places = match take_places(served, &tenant) {
         Ok(places) => places,
         Err(error) => return with_tenant(error.into_response(), id),

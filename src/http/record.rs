@@ -15,12 +15,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tracing::Span;
+use tracing::{Span, field};
 
 use super::error::Problem;
 use super::middleware::X_REQUEST_ID;
 use super::pace::{Pace, TooSlow};
 use super::page::{self, Language};
+use super::trace;
 use crate::metrics::{Metrics, RequestLabels, RouteLabels};
 use crate::storage::names::nonce;
 use crate::tenant::TenantId;
@@ -36,6 +37,7 @@ const CLIENT_CLOSED: u16 = 499;
 pub(super) struct Record {
     metrics: Metrics,
     pub(super) request_id: String,
+    trace_id: Option<String>,
     pub(super) span: Span,
     route: String,
     method: Method,
@@ -63,10 +65,12 @@ impl Record {
         let route = request.extensions().get::<MatchedPath>();
         metrics.in_flight.inc();
         let request_id = given.map_or_else(nonce, str::to_owned);
+        let trace_id = trace::id_of(request.headers()).map(str::to_owned);
         Self {
-            span: tracing::info_span!("request", request_id),
+            span: span(&request_id, trace_id.as_deref()),
             metrics,
             request_id,
+            trace_id,
             route: route.map_or("-", MatchedPath::as_str).to_owned(),
             method: request.method().clone(),
             tenant: None,
@@ -157,6 +161,7 @@ impl Record {
         let status = self.status_code();
         let (method, route) = (self.method.as_str(), self.route.as_str());
         let request_id = self.request_id.as_str();
+        let trace_id = self.trace_id.as_deref();
         let received_bytes = self.received_bytes.load(Ordering::Relaxed);
         let (sent_bytes, code) = (self.sent_bytes, self.code);
         let detail = self.internal.as_deref();
@@ -164,6 +169,7 @@ impl Record {
             ($level:ident) => {
                 tracing::$level!(
                     request_id,
+                    trace_id,
                     tenant,
                     method,
                     route,
@@ -219,6 +225,12 @@ fn known_method(method: &Method) -> &str {
     } else {
         "other"
     }
+}
+
+/// The context of all log lines of a request, also where only errors are
+/// logged.
+fn span(request_id: &str, trace_id: Option<&str>) -> Span {
+    tracing::error_span!("request", request_id, trace_id, tenant = field::Empty)
 }
 
 /// An id that is fit to be written into logs.

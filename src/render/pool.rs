@@ -174,6 +174,14 @@ impl Pool {
         }
     }
 
+    /// Starts a worker, and says what holds it in.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn walls(&self) -> Result<Walls, String> {
+        self.try_start_worker().await.map(|(_, walls)| walls)
+    }
+
     /// Waits until a source may be opened for which somebody waits.
     ///
     /// # Errors

@@ -9,12 +9,15 @@ mod claim;
 mod client;
 mod conditions;
 mod copy;
+mod credentials;
 mod download;
 mod error;
+pub mod examine;
 mod listing;
 mod multipart;
 mod observe;
 mod put;
+mod role;
 mod streaming;
 mod tenant_files;
 
@@ -33,8 +36,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use self::client::Access;
 pub use self::client::{ConnectError, ConnectOptions, Connection, StaticKey};
 use self::conditions::Conditions;
+use self::credentials::Renewed;
+pub use self::role::RoleError;
 pub use self::tenant_files::S3Source;
 use super::names::Names;
 use super::{
@@ -42,6 +48,8 @@ use super::{
 };
 use crate::budget::Share;
 use crate::key::{Layout, StoreKey};
+use crate::tenant::TenantId;
+use crate::tenant::role::Role;
 
 /// How the S3 store goes about its work.
 #[derive(Clone, Copy, Debug)]
@@ -92,14 +100,21 @@ impl Default for S3Options {
 #[derive(Debug)]
 pub struct Bucket {
     client: Client,
+    credentials: Renewed,
     read_timeout: Duration,
     name: String,
     options: S3Options,
+    known: Arc<Known>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What has been learned of a bucket, whoever asked.
+#[derive(Debug, Default)]
+struct Known {
     conditions: OnceCell<Conditions>,
     seen: OnceCell<()>,
     names: Names,
-    tasks: TaskTracker,
-    stop: CancellationToken,
 }
 
 impl Bucket {
@@ -114,17 +129,48 @@ impl Bucket {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
+        let Access {
+            client,
+            credentials,
+        } = connection.own();
         Arc::new(Self {
-            client: connection.client(),
+            client,
+            credentials,
             read_timeout: connection.read_timeout(),
             name: name.to_owned(),
             options,
-            conditions: OnceCell::new(),
-            seen: OnceCell::new(),
-            names: Names::default(),
+            known: Arc::default(),
             tasks,
             stop,
         })
+    }
+
+    /// The same bucket, reached by a tenant's role. What is learned of it is
+    /// shared; no request is made yet.
+    ///
+    /// # Errors
+    /// When no session of the role can be held to the tenant's folders.
+    pub fn assuming(
+        &self,
+        connection: &Connection,
+        role: &Role,
+        tenant: &TenantId,
+        layout: &Layout,
+    ) -> Result<Arc<Self>, RoleError> {
+        let Access {
+            client,
+            credentials,
+        } = connection.assuming(role, tenant, &self.name, layout)?;
+        Ok(Arc::new(Self {
+            client,
+            credentials,
+            read_timeout: self.read_timeout,
+            name: self.name.clone(),
+            options: self.options,
+            known: Arc::clone(&self.known),
+            tasks: self.tasks.clone(),
+            stop: self.stop.clone(),
+        }))
     }
 }
 

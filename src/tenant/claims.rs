@@ -122,6 +122,7 @@ mod tests {
             bucket: bucket.to_owned(),
             layout: Layout::new(folder, None, None).unwrap(),
             state: State::Active,
+            role: crate::tenant::role::RoleChoice::default(),
         }
     }
 

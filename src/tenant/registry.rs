@@ -7,8 +7,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Mutex;
@@ -37,6 +37,8 @@ pub struct Registry<T> {
     origin: Option<Origin<T>>,
     loaded: AtomicBool,
     broken: AtomicUsize,
+    /// When the files were last listed, in seconds since 1970.
+    refreshed_at: AtomicU64,
     /// Held throughout a refresh: there is one at a time.
     files: Mutex<Files>,
 }
@@ -78,6 +80,7 @@ impl<T: Send + Sync + 'static> Registry<T> {
             origin: None,
             loaded: AtomicBool::new(true),
             broken: AtomicUsize::new(0),
+            refreshed_at: AtomicU64::new(0),
             files: Mutex::default(),
         }
     }
@@ -102,6 +105,7 @@ impl<T: Send + Sync + 'static> Registry<T> {
             }),
             loaded: AtomicBool::new(false),
             broken: AtomicUsize::new(0),
+            refreshed_at: AtomicU64::new(0),
             files: Mutex::default(),
         }
     }
@@ -136,6 +140,13 @@ impl<T: Send + Sync + 'static> Registry<T> {
         self.tenants.load().is_empty()
     }
 
+    /// When the files were last listed, in seconds since 1970; 0 when they have
+    /// not been, or there are none.
+    #[must_use]
+    pub fn refreshed_at(&self) -> u64 {
+        self.refreshed_at.load(Ordering::Relaxed)
+    }
+
     /// True once the files could be listed and the good ones are in force.
     #[must_use]
     pub fn is_loaded(&self) -> bool {
@@ -162,6 +173,8 @@ impl<T: Send + Sync + 'static> Registry<T> {
         // done nothing.
         files.update(read);
         let summary = self.apply(origin, &mut files);
+        let now = UNIX_EPOCH.elapsed().unwrap_or_default();
+        self.refreshed_at.store(now.as_secs(), Ordering::Relaxed);
         self.loaded.store(true, Ordering::Release);
         Ok(summary)
     }

@@ -13,10 +13,12 @@ pub use self::document::{Node, Value, document};
 pub use self::section::{SectionText, section};
 
 use std::fmt;
+use std::str::FromStr;
 
 use thiserror::Error;
 
 use crate::key::{KeyError, Layout};
+use crate::tenant::role::{InvalidExternalId, InvalidRoleArn, InvalidRoleSession, RoleChoice};
 use crate::tenant::{State, TenantId, TenantSettings};
 
 /// The largest settings file that is read, in bytes. Real ones have hundreds.
@@ -29,6 +31,9 @@ const FOLDER: &str = "s3.folder";
 const STATE: &str = "kura.state";
 const THUMB_FOLDER: &str = "kura.thumb_folder";
 const IMPORT_FOLDER: &str = "kura.import_folder";
+const ROLE_ARN: &str = "kura.role_arn";
+const ROLE_EXTERNAL_ID: &str = "kura.role_external_id";
+const ROLE_SESSION: &str = "kura.role_session";
 
 /// What is wrong with a settings file, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,15 @@ pub enum Problem {
     /// The state is neither of the known ones.
     #[error("must be `active` or `suspended`")]
     UnknownState,
+    /// What should name a role does not.
+    #[error(transparent)]
+    InvalidRole(#[from] InvalidRoleArn),
+    /// What a role's trust policy wants to hear cannot be this.
+    #[error(transparent)]
+    InvalidExternalId(#[from] InvalidExternalId),
+    /// Neither of the ways to hold a session of a role.
+    #[error(transparent)]
+    InvalidRoleSession(#[from] InvalidRoleSession),
 }
 
 impl std::error::Error for SettingsError {}
@@ -118,6 +132,7 @@ pub fn parse(
         bucket: values.bucket(default_bucket)?,
         layout: values.layout()?,
         state: values.state()?,
+        role: values.role()?,
     })
 }
 
@@ -197,6 +212,22 @@ impl Values {
             Some("suspended") => Ok(State::Suspended),
             Some(_) => Err(self.error(STATE, Problem::UnknownState)),
         }
+    }
+
+    fn role(&self) -> Result<RoleChoice, SettingsError> {
+        Ok(RoleChoice {
+            arn: self.parsed(ROLE_ARN)?,
+            external_id: self.parsed(ROLE_EXTERNAL_ID)?,
+            session: self.parsed(ROLE_SESSION)?,
+        })
+    }
+
+    fn parsed<T>(&self, key: &'static str) -> Result<Option<T>, SettingsError>
+    where
+        T: FromStr<Err: Into<Problem>>,
+    {
+        let parsed = self.text(key).map(str::parse).transpose();
+        parsed.map_err(|error: T::Err| self.error(key, error.into()))
     }
 }
 

@@ -39,6 +39,7 @@ fn connection(server: &S3Server) -> ConnectOptions {
     ConnectOptions {
         endpoint: Some(server.endpoint()),
         region: Some("us-east-1".into()),
+        sts_endpoint: None,
         path_style: true,
         static_key: Some(static_key()),
         ca_bundle: None,

@@ -32,6 +32,7 @@ impl S3Store {
             Ok(conditions)
         };
         self.bucket
+            .known
             .conditions
             .get_or_try_init(find_out)
             .await

@@ -26,23 +26,39 @@ impl S3Store {
         let head = self.head_request(key.as_str());
         match head.send().await.map_err(error::meaning) {
             Ok(output) => {
-                let _ = self.bucket.seen.set(());
+                let _ = self.bucket.known.seen.set(());
                 info_of_head(output)
             }
             Err(StoreError::NotFound) => Err(self.not_found().await),
-            Err(error) => Err(error),
+            Err(error) => Err(self.unless_missing(key, error).await),
+        }
+    }
+
+    /// Who may list only under a condition on the prefix, as a tenant's role
+    /// may, is refused an object that is missing just as one that is not
+    /// theirs: S3 answers 404 only to who may list without condition. A list of
+    /// that one key tells.
+    async fn unless_missing(&self, key: &StoreKey, error: StoreError) -> StoreError {
+        if !matches!(error, StoreError::Forbidden(_)) {
+            return error;
+        }
+        match self.list_all_objects(key.as_str(), None, 1).await {
+            Ok(page) if page.entries.first().is_none_or(|it| it.key != key.as_str()) => {
+                StoreError::NotFound
+            }
+            _ => error,
         }
     }
 
     /// The answer to HEAD has no text, so a missing bucket looks just like a
     /// missing object; until one object has been seen the bucket is asked for.
     async fn not_found(&self) -> StoreError {
-        if self.bucket.seen.initialized() {
+        if self.bucket.known.seen.initialized() {
             return StoreError::NotFound;
         }
         match self.list_objects(self.layout.folder(), None, 1).await {
             Ok(_) => {
-                let _ = self.bucket.seen.set(());
+                let _ = self.bucket.known.seen.set(());
                 StoreError::NotFound
             }
             Err(error) => error,
@@ -78,7 +94,7 @@ impl S3Store {
                     }),
                 }
             }
-            Err(error) => Err(error),
+            Err(error) => Err(self.unless_missing(key, error).await),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The one place where the SDK's errors get a meaning.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::{RequestId, RequestIdExt};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -59,8 +60,17 @@ where
             let host = error.extended_request_id().unwrap_or("-");
             format!("S3 answered {status} {code} (request id {id}, {host})")
         }
-        None => chain(error),
+        None => match credentials_error(error) {
+            Some(error) => format!("no credentials: {}", of_credentials(error)),
+            None => chain(error),
+        },
     }
+}
+
+/// Why there are no credentials, without the SDK's words around it.
+pub(super) fn of_credentials(error: &CredentialsError) -> String {
+    let cause = std::error::Error::source(error);
+    cause.map_or_else(|| error.to_string(), chain)
 }
 
 /// The error and what caused it, in one line.
@@ -74,10 +84,17 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-fn no_credentials<E>(error: &SdkError<E, HttpResponse>) -> bool
-where
-    E: std::error::Error + 'static,
-{
-    matches!(error, SdkError::DispatchFailure(failure) if failure.is_other())
-        && chain(error).contains("credentials")
+/// True when there are no credentials, and trying again would not help.
+fn no_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(
+        credentials_error(error),
+        Some(CredentialsError::CredentialsNotLoaded(_) | CredentialsError::InvalidConfiguration(_))
+    )
+}
+
+fn credentials_error<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a CredentialsError> {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.find_map(|error| error.downcast_ref())
 }

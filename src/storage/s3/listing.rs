@@ -47,7 +47,7 @@ impl S3Store {
             .await
     }
 
-    async fn list_all_objects(
+    pub(super) async fn list_all_objects(
         &self,
         prefix: &str,
         after: Option<&str>,

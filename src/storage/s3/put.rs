@@ -133,7 +133,7 @@ impl S3Store {
         key: &StoreKey,
     ) -> Result<Box<dyn Iterator<Item = StoreKey> + Send + '_>, StoreError> {
         Ok(match self.conditions().await? {
-            Conditions::Honoured => Box::new(self.bucket.names.candidates(key.clone())),
+            Conditions::Honoured => Box::new(self.bucket.known.names.candidates(key.clone())),
             Conditions::Ignored => Box::new(std::iter::once(key.with_nonce(&nonce()))),
         })
     }

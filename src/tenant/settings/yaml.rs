@@ -8,11 +8,23 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_saphyr::{Location, Options, Spanned};
 
-use super::{BUCKET, FOLDER, IMPORT_FOLDER, Problem, STATE, SettingsError, THUMB_FOLDER};
+use super::{
+    BUCKET, FOLDER, IMPORT_FOLDER, Problem, ROLE_ARN, ROLE_EXTERNAL_ID, ROLE_SESSION, STATE,
+    SettingsError, THUMB_FOLDER,
+};
 
 /// The sections that Kura reads, and in them the keys that it knows.
 const SECTIONS: [&str; 2] = ["s3", "kura"];
-const KEYS: [&str; 5] = [BUCKET, FOLDER, STATE, THUMB_FOLDER, IMPORT_FOLDER];
+const KEYS: [&str; 8] = [
+    BUCKET,
+    FOLDER,
+    STATE,
+    THUMB_FOLDER,
+    IMPORT_FOLDER,
+    ROLE_ARN,
+    ROLE_EXTERNAL_ID,
+    ROLE_SESSION,
+];
 
 /// The texts of the known keys, by key path, as they are written: `001` is a
 /// folder, not the number 1. A key with nothing behind it is absent.

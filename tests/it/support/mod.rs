@@ -11,6 +11,7 @@ pub mod raw;
 pub mod s3_server;
 pub mod seaweed;
 pub mod stand;
+pub mod sts;
 pub mod task;
 
 use bytes::Bytes;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, Method, RequestBuilder};
@@ -17,6 +18,7 @@ pub struct Process {
     /// A client with its own connections.
     pub client: Client,
     child: Child,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 /// `kura` with an environment of nothing but `settings`.
@@ -82,11 +84,16 @@ impl Process {
             }
         };
         // A log that nobody reads would stop the process in the end.
-        std::thread::spawn(move || lines.for_each(drop));
+        let log = Arc::<Mutex<Vec<String>>>::default();
+        let read = Arc::clone(&log);
+        std::thread::spawn(move || {
+            lines.for_each(|line| read.lock().unwrap().extend(line));
+        });
         Self {
             url,
             client: Client::new(),
             child,
+            log,
         }
     }
 
@@ -107,6 +114,11 @@ impl Process {
     /// GET of a file.
     pub fn download(&self, key: &str) -> RequestBuilder {
         self.request(Method::GET, &format!("/v1/files/{key}"))
+    }
+
+    /// What it has logged since it listens.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
     }
 
     /// Its process id.

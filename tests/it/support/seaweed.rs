@@ -54,6 +54,8 @@ impl Seaweed {
             "actions": ["Admin", "Read", "Write", "List"],
         }]});
         std::fs::write(&identities, json.to_string()).unwrap();
+        let roles = root.path().join("roles.json");
+        std::fs::write(&roles, roles_json().to_string()).unwrap();
         let (certificate, key_file) = self_signed(root.path());
         let ports = free_ports::<9>();
         let flags = ["master.port", "volume.port", "filer.port", "s3.port"];
@@ -71,6 +73,7 @@ impl Seaweed {
             ])
             .arg(format!("-dir={}", root.path().display()))
             .arg(format!("-s3.config={}", identities.display()))
+            .arg(format!("-s3.iam.config={}", roles.display()))
             .arg(format!("-s3.cert.file={}", certificate.display()))
             .arg(format!("-s3.key.file={}", key_file.display()))
             .arg(format!("-s3.port.https={}", ports[8]));
@@ -117,6 +120,7 @@ impl Seaweed {
     pub fn connect_options(&self) -> ConnectOptions {
         ConnectOptions {
             endpoint: Some(self.endpoint.clone()),
+            sts_endpoint: Some(self.endpoint.clone()),
             region: Some("us-east-1".into()),
             path_style: true,
             static_key: Some(static_key()),
@@ -126,6 +130,41 @@ impl Seaweed {
             max_attempts: 4,
         }
     }
+}
+
+/// The role that it gives out, which may do everything with every bucket.
+pub const ROLE: &str = "arn:aws:iam::000000000000:role/kura-tenant";
+
+fn roles_json() -> serde_json::Value {
+    let allow =
+        |what: serde_json::Value| serde_json::json!({"Version": "2012-10-17", "Statement": [what]});
+    serde_json::json!({
+        "sts": {
+            "issuer": "kura-test",
+            "tokenDuration": "1h",
+            "maxSessionLength": "12h",
+            "signingKey": "YSBrZXkgZm9yIHRlc3RzIG9ubHkgdGhhdCBpcyBsb25n",
+        },
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "policies": [{
+            "name": "everything",
+            "document": allow(serde_json::json!({
+                "Effect": "Allow",
+                "Action": ["s3:*"],
+                "Resource": ["arn:aws:s3:::*", "arn:aws:s3:::*/*"],
+            })),
+        }],
+        "roles": [{
+            "roleName": "kura-tenant",
+            "roleArn": ROLE,
+            "attachedPolicies": ["everything"],
+            "trustPolicy": allow(serde_json::json!({
+                "Effect": "Allow",
+                "Principal": {"AWS": "*"},
+                "Action": "sts:AssumeRole",
+            })),
+        }],
+    })
 }
 
 /// A certificate for this machine that nobody trusts, and its key.

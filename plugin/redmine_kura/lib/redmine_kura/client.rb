@@ -179,6 +179,7 @@ module RedmineKura
       request['Authorization'] = "Bearer #{@configuration.token}"
       request['Accept-Encoding'] = 'identity'
       request['X-Request-Id'] = RequestId.current if RequestId.current
+      request['traceparent'] = RequestId.traceparent if RequestId.traceparent
       attempts = repeatable?(request) ? 2 : 1
       begin
         yield

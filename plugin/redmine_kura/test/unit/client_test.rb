@@ -40,6 +40,22 @@ class KuraClientTest < ActiveSupport::TestCase
     end
   end
 
+  def test_kura_is_told_the_request_and_the_trace_it_works_for
+    traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    request = ActionDispatch::TestRequest.create('HTTP_TRACEPARENT' => traceparent, 'action_dispatch.request_id' => 'r1')
+    RedmineKura::RequestId.take(request)
+    heads = []
+    answer = lambda do |socket, head|
+      heads << head
+      respond(socket, 204)
+    end
+    with_fake_kura(answer) { client.delete_file('a') }
+    assert_match(/^x-request-id: r1\r?$/i, heads.first)
+    assert_match(/^traceparent: #{traceparent}\r?$/i, heads.first)
+  ensure
+    RedmineKura::RequestId.take(ActionDispatch::TestRequest.create)
+  end
+
   def test_a_connection_is_used_again
     connections = 0
     seen = {}

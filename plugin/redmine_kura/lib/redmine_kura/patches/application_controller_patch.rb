@@ -8,7 +8,7 @@ module RedmineKura
 
       included do
         rescue_from RedmineKura::Error, with: :render_kura_error
-        prepend_before_action { RequestId.current = request.request_id }
+        prepend_before_action { RequestId.take(request) }
       end
 
       private
