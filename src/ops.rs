@@ -11,6 +11,7 @@ pub mod healthcheck;
 pub mod secret;
 pub mod site;
 pub mod tenant;
+pub mod vhosts;
 
 use anyhow::Result;
 use clap::{ArgMatches, Command};
@@ -28,14 +29,14 @@ pub struct OperatorCommand {
 }
 
 /// All of them, in the order of `kura help`.
-pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND];
+pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND, vhosts::COMMAND];
 
 /// The settings by which the commands find the store and the tenants.
 #[must_use]
 pub fn is_setting(name: &str) -> bool {
     let of_tenants = matches!(
         name,
-        "KURA_TENANTS" | "KURA_TENANT" | "KURA_THUMB_FOLDER" | "KURA_IMPORT_FOLDER"
+        "KURA_TENANTS" | "KURA_TENANT" | "KURA_SECRET" | "KURA_THUMB_FOLDER" | "KURA_IMPORT_FOLDER"
     );
     let of_store = ["KURA_STORE", "KURA_REDMICA_S3", "KURA_S3_", "S3_", "AWS_"];
     of_tenants || name == "KURA_LOG" || of_store.iter().any(|start| name.starts_with(start))

@@ -41,4 +41,5 @@ mod thumbnails_fair;
 mod thumbnails_kept;
 mod tickets;
 mod uploads;
+mod vhosts;
 mod workers;
