@@ -120,16 +120,13 @@ fn render_all(renderer: &Renderer, tenants: &Tenants, values: &Values) -> Result
         }
         all.push((settings.id.to_string(), file_name, tenant));
     }
-    let outcomes = all.into_iter().map(|(id, file_name, tenant)| {
-        let rendered = tenant.and_then(|tenant| {
+    let outcomes = all.into_iter().map(|(id, file_name, tenant)| Outcome {
+        id,
+        file_name,
+        rendered: tenant.and_then(|tenant| {
             alone(&tenant, &owners)?;
             renderer.render(&tenant)
-        });
-        Outcome {
-            id,
-            file_name,
-            rendered,
-        }
+        }),
     });
     Ok(outcomes.collect())
 }

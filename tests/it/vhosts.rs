@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::support::app::SECRET;
 use super::support::process::run;
+use super::support::s3_server::S3Server;
 
 const GOOD: &str = "\
 db:       {name: redmine_a, user: a, password: 'it\\s \"$5\" a #day'}
@@ -49,25 +50,25 @@ impl Place {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let (tenants, store) = (format!("dir:{}", self.path("tenants")), self.path("store"));
+        let tenants = format!("dir:{}", self.path("tenants"));
+        let store = format!("dir:{}", self.path("store"));
+        self.run_with(
+            arguments,
+            &[("KURA_TENANTS", &tenants), ("KURA_STORE", &store)],
+        )
+    }
+
+    fn run_with(&self, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
         let output = self.path("out");
         let mut all = vec!["vhosts", "--output", &output];
         all.extend(["--domain", "example.com", "--root", "/srv/redmine"]);
         all.extend(arguments);
-        let store = format!("dir:{store}");
-        run(
-            &all,
-            &[
-                ("KURA_TENANTS", tenants.as_str()),
-                ("KURA_STORE", store.as_str()),
-                ("KURA_SECRET", SECRET),
-                ("PATH", "/usr/bin:/bin"),
-            ],
-        )
+        let more = [("KURA_SECRET", SECRET), ("PATH", "/usr/bin:/bin")];
+        run(&all, &[settings, &more].concat())
     }
 
     fn json(&self, arguments: &[&str]) -> Value {
-        let arguments: Vec<_> = arguments.iter().copied().chain(["--json"]).collect();
+        let arguments = [arguments, &["--json"]].concat();
         serde_json::from_slice(&self.run(&arguments).stdout).unwrap()
     }
 
@@ -300,6 +301,32 @@ fn hostile_tenant_is_named_with_its_key_and_is_in_nobodys_way() {
     assert!(!errors.contains("hunter2"));
     assert_eq!(place.conf("broken"), old);
     assert!(place.conf("sitea").contains("ServerName sitea.example.com"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tenant_files_in_s3_are_listed_once_and_read_once_each() {
+    let server = S3Server::start().await.with_bucket("conf");
+    for id in ["a", "b", "c"] {
+        let text = format!(
+            "db: {{name: {id}, user: {id}, password: {id}}}\ns3: {{bucket: files, folder: {id}}}\nproperty: {{sub_domain: {id}}}\n"
+        );
+        server.put_object("conf", &format!("tenants/{id}.yml"), text, &[]);
+    }
+    let (place, endpoint) = (Place::new(), server.endpoint());
+    let report = tokio::task::spawn_blocking(move || {
+        let settings = [
+            ("KURA_STORE", "s3"),
+            ("KURA_TENANTS", "s3://conf/tenants/"),
+            ("AWS_ENDPOINT_URL_S3", &endpoint),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", "id"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ];
+        text(&place.run_with(&[], &settings).stdout)
+    });
+    let said = report.await.unwrap();
+    assert!(said.ends_with("3 new, 0 changed, 0 removed, 0 unchanged, 0 refused\n"));
+    assert_eq!(server.requests().len(), 1 + 3);
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl Task {
         let known: HashSet<_> = outcomes.iter().map(|outcome| outcome.id.clone()).collect();
         for outcome in outcomes {
             let kept = match outcome.rendered {
-                Ok(rendered) => self.keep(&folder, &outcome.id, rendered, &mut report)?,
+                Ok(rendered) => self.keep(&folder, &outcome.id, &rendered, &mut report)?,
                 Err(fault) => Err(fault),
             };
             if let Err(fault) = kept {
@@ -88,7 +88,7 @@ impl Task {
         &self,
         folder: &Folder,
         id: &str,
-        rendered: Rendered,
+        rendered: &Rendered,
         report: &mut Report,
     ) -> Result<Result<(), Fault>> {
         match folder.existing(id)? {
@@ -110,7 +110,7 @@ impl Task {
                     if mode != self.mode {
                         println!("- mode {mode:04o}\n+ mode {:04o}", self.mode);
                     }
-                    println!("{}", diff(&text, &rendered));
+                    println!("{}", diff(&text, rendered));
                 }
                 report.changed.push(id.to_owned());
             }

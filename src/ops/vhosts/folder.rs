@@ -55,9 +55,10 @@ impl Folder {
         fs::create_dir_all(path).with_context(context)?;
         let lock = File::open(path).with_context(context)?;
         flock(&lock, FlockOperation::LockExclusive).with_context(context)?;
-        let mut folder = Self::look(path, mode);
-        folder._lock = Some(lock);
-        Ok(folder)
+        Ok(Self {
+            _lock: Some(lock),
+            ..Self::look(path, mode)
+        })
     }
 
     pub(super) fn path_of(&self, id: &str) -> PathBuf {
