@@ -10,6 +10,7 @@ pub mod audit;
 pub mod healthcheck;
 pub mod secret;
 pub mod site;
+pub mod table;
 pub mod tenant;
 pub mod vhosts;
 

@@ -1,7 +1,14 @@
 //! `kura tenant`: the tenants and their files. A subcommand is a file below,
 //! and a row in [`COMMANDS`].
 
+mod add;
+mod assignments;
+mod change;
 mod list;
+pub(super) mod masked;
+mod set;
+mod show;
+mod suspend;
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Command};
@@ -13,7 +20,14 @@ use crate::config::Values;
 pub(super) const COMMAND: OperatorCommand = OperatorCommand { describe, run };
 
 /// Its subcommands, in the order of `kura tenant help`.
-const COMMANDS: &[OperatorCommand] = &[list::COMMAND];
+const COMMANDS: &[OperatorCommand] = &[
+    list::COMMAND,
+    show::COMMAND,
+    add::COMMAND,
+    set::COMMAND,
+    suspend::SUSPEND,
+    suspend::RESUME,
+];
 
 fn describe() -> Command {
     Command::new("tenant")

@@ -12,19 +12,18 @@ mod host;
 mod options;
 mod report;
 mod template;
-mod tenants;
 mod words;
 
 use std::collections::HashMap;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{ArgMatches, Command};
 
 use self::apply::Task;
 use self::options::Options;
 use self::report::Fault;
 use self::template::{Rendered, Renderer, Tenant};
-use self::tenants::Tenants;
+use super::site::Site;
 use super::{OperatorCommand, secret};
 use crate::config::Values;
 use crate::tenant::TenantSettings;
@@ -84,8 +83,8 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
     let renderer = Renderer::new(Options::new(matches, values)?, template)?;
     let task = Task::new(matches);
     super::run(values, async {
-        let tenants = Tenants::read(values).await?;
-        task.run(&tenants, render_all(&renderer, &tenants, values)?)
+        let site = Site::open(values).await?;
+        task.run(&site, render_all(&renderer, &site, values)?)
     })
 }
 
@@ -97,9 +96,9 @@ struct Outcome {
 }
 
 /// Renders all tenants, in the order of their ids.
-fn render_all(renderer: &Renderer, tenants: &Tenants, values: &Values) -> Result<Vec<Outcome>> {
+fn render_all(renderer: &Renderer, site: &Site, values: &Values) -> Result<Vec<Outcome>> {
     let secrets = secret::of(values)?;
-    let read = |settings: &TenantSettings, file_name: &str, text| -> Result<Tenant, Fault> {
+    let read = |settings: &TenantSettings, file_name: &str, text: &str| -> Result<Tenant, Fault> {
         let file = document(text).map_err(|error| Fault::of_file(&error.to_string()))?;
         Ok(Tenant {
             server_name: renderer.server_name(&file)?,
@@ -109,11 +108,21 @@ fn render_all(renderer: &Renderer, tenants: &Tenants, values: &Values) -> Result
             file,
         })
     };
-    let mut all = Vec::with_capacity(tenants.all.len());
+    ensure!(
+        site.deployment.tenant_source()?.is_some(),
+        "there are no tenant files: KURA_TENANTS must name their place, dir:PATH or s3://BUCKET/PREFIX/"
+    );
+    let tenants = site.tenants();
+    // An empty place is rather the wrong one, and all files would go.
+    ensure!(
+        !tenants.is_empty() || !site.broken.is_empty(),
+        "there is no tenant file in the place that KURA_TENANTS names"
+    );
+    let mut all = Vec::with_capacity(tenants.len());
     let mut owners: HashMap<String, Vec<String>> = HashMap::new();
-    for settings in &tenants.all {
-        let (file_name, text) = tenants.file(settings.id.as_str());
-        let tenant = read(settings, &file_name, text);
+    for settings in &tenants {
+        let (file_name, text) = file_of(site, settings.id.as_str());
+        let tenant = read(settings, &file_name, &text);
         if let Ok(tenant) = &tenant {
             let same = owners.entry(tenant.server_name.clone()).or_default();
             same.push(settings.id.to_string());
@@ -129,6 +138,13 @@ fn render_all(renderer: &Renderer, tenants: &Tenants, values: &Values) -> Result
         }),
     });
     Ok(outcomes.collect())
+}
+
+/// The name and the text of a tenant's file; the text is empty when it could
+/// not be read.
+fn file_of(site: &Site, stem: &str) -> (String, String) {
+    let file = site.file(stem).map(|(name, file)| (name, file.text));
+    file.unwrap_or_else(|| (format!("{stem}.yml"), String::new()))
 }
 
 /// Refuses a host name that another tenant has, too: the web server would give

@@ -5,6 +5,7 @@
 //! key and the place, never a value.
 
 mod document;
+pub mod edit;
 mod section;
 mod yaml;
 

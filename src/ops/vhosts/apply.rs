@@ -13,7 +13,7 @@ use super::diff::diff;
 use super::folder::{Existing, Folder};
 use super::report::{Fault, Refused, Report};
 use super::template::Rendered;
-use super::tenants::Tenants;
+use crate::ops::site::Site;
 
 /// What is done with the files.
 pub(super) struct Task {
@@ -44,17 +44,17 @@ impl Task {
     /// # Errors
     /// When files could not be read or written, a tenant was refused, or
     /// something would change that must only be looked at.
-    pub(super) fn run(&self, tenants: &Tenants, outcomes: Vec<Outcome>) -> Result<()> {
+    pub(super) fn run(&self, site: &Site, outcomes: Vec<Outcome>) -> Result<()> {
         let folder = if self.check {
             Folder::look(&self.output, self.mode)
         } else {
             Folder::open(&self.output, self.mode)?
         };
         let mut report = Report::default();
-        for (stem, why) in &tenants.broken {
+        for (stem, why) in &site.broken {
             report.refused.push(Refused {
                 tenant: stem.clone(),
-                file: tenants.file(stem).0,
+                file: super::file_of(site, stem).0,
                 fault: Fault::of_file(why),
             });
         }
@@ -73,7 +73,7 @@ impl Task {
             }
         }
         for id in folder.ours()? {
-            let broken = tenants.broken.iter().any(|(stem, _)| *stem == id);
+            let broken = site.broken.iter().any(|(stem, _)| *stem == id);
             if !broken && !known.contains(&id) {
                 self.change(&folder, || folder.remove(&id))?;
                 report.removed.push(id);

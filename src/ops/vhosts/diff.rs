@@ -6,9 +6,7 @@ use std::fmt::Write as _;
 use similar::{ChangeTag, TextDiff};
 
 use super::template::Rendered;
-
-/// What stands in place of a secret.
-pub(super) const MASK: &str = "********";
+use crate::ops::tenant::masked::MASK;
 
 /// The lines that differ, with `-` or `+` before them.
 pub(super) fn diff(old: &str, new: &Rendered) -> String {

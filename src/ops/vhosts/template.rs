@@ -13,11 +13,11 @@ use minijinja::{
     escape_formatter,
 };
 
-use super::diff::MASK;
 use super::options::Options;
 use super::report::Fault;
 use super::words::{self, Refused};
 use super::{folder, host};
+use crate::ops::tenant::masked::{MASK, is_secret};
 use crate::tenant::settings::{Node, Value as Setting};
 use crate::tenant::{State, TenantSettings};
 
@@ -138,7 +138,7 @@ impl Renderer {
             let text = text.map_err(|error| fault(&error, source, tenant))?;
             words::check(&text, self.options.server)
                 .map_err(|why| Fault::of_key(&format!("--env {name}"), &why.to_string()))?;
-            if is_secret(name) {
+            if !text.is_empty() && is_secret(name, &text) {
                 secrets.push(text.clone());
             }
             env.insert(name.clone(), text);
@@ -190,28 +190,24 @@ fn value(node: &Node) -> Value {
     }
 }
 
-/// What must not be shown, by the names of the keys.
-fn collect_secrets(name: &str, node: &Node, secrets: &mut Vec<String>) {
+/// The texts that must not be shown.
+fn collect_secrets(path: &str, node: &Node, secrets: &mut Vec<String>) {
     match &node.value {
-        Setting::Text(text) if is_secret(name) && !text.is_empty() => secrets.push(text.clone()),
+        Setting::Text(text) if !text.is_empty() && is_secret(path, text) => {
+            secrets.push(text.clone());
+        }
         Setting::List(list) => {
             for node in list {
-                collect_secrets(name, node, secrets);
+                collect_secrets(path, node, secrets);
             }
         }
         Setting::Map(map) => {
             for (key, node) in map {
-                collect_secrets(key, node, secrets);
+                collect_secrets(&format!("{path}.{key}"), node, secrets);
             }
         }
         _ => {}
     }
-}
-
-fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    let signs = ["pass", "secret", "token", "key", "credential"];
-    signs.iter().any(|sign| name.contains(sign))
 }
 
 /// What the engine could not do. Its own text may quote values.

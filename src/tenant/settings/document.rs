@@ -78,6 +78,22 @@ impl Node {
             _ => None,
         }
     }
+
+    /// The same as JSON, with texts for numbers and nothing for lines.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Nothing => serde_json::Value::Null,
+            Value::Truth(truth) => (*truth).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(list) => list.iter().map(Self::to_json).collect(),
+            Value::Map(map) => {
+                let map = map.iter();
+                map.map(|(key, node)| (key.clone(), node.to_json()))
+                    .collect()
+            }
+        }
+    }
 }
 
 /// A value as the parser takes it, which knows `007` only as a number.
@@ -231,6 +247,13 @@ mod tests {
         assert!(matches!(at("property.no"), Value::Nothing));
         assert_eq!(read.at("property.ips").unwrap().line, Some(4));
         assert!(read.at("property.vip.more").is_none());
+    }
+
+    #[test]
+    fn json_has_the_same_texts() {
+        let read = document("a: {b: 007, c: [1, true]}\nd:\n").ok().unwrap();
+        let expected = serde_json::json!({"a": {"b": "007", "c": ["1", true]}, "d": null});
+        assert_eq!(read.to_json(), expected);
     }
 
     #[test]
