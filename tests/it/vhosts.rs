@@ -186,100 +186,99 @@ fn only_what_has_changed_is_written_and_only_what_is_ours_is_removed() {
     assert!(Path::new(&place.path("out/sitea.conf")).exists());
 }
 
+/// An id, what the tenant's file has, and what is said of it.
+const HOSTILE: &[(&str, &str, &str, &str)] = &[
+    (
+        "newline",
+        "name: x, user: x, password: \"a\\nSetEnv X 1\"",
+        "sub_domain: d1",
+        ":1: db.password: has a line break",
+    ),
+    (
+        "nul",
+        "name: \"a\\0\", user: x, password: x",
+        "sub_domain: d2",
+        ":1: db.name: has a line break",
+    ),
+    (
+        "brace",
+        "name: x, user: x, password: 'a${HOME}'",
+        "sub_domain: d3",
+        ":1: db.password: has `${` or `%{`",
+    ),
+    (
+        "expr",
+        "name: x, user: '%{ENV:X}', password: x",
+        "sub_domain: d4",
+        ":1: db.user: has `${` or `%{`",
+    ),
+    (
+        "wild",
+        DB,
+        "sub_domain: '*'",
+        ":3: property.sub_domain: not a host name",
+    ),
+    (
+        "space",
+        DB,
+        "sub_domain: a b",
+        ":3: property.sub_domain: not a host name",
+    ),
+    (
+        "nosub",
+        DB,
+        "plan: x",
+        ": property.sub_domain: required, but missing",
+    ),
+    (
+        "twin1",
+        DB,
+        "sub_domain: Twin",
+        ":3: property.sub_domain: twin.example.com is the name of tenant twin2, too",
+    ),
+    (
+        "twin2",
+        DB,
+        "sub_domain: twin",
+        ":3: property.sub_domain: twin.example.com is the name of tenant twin1, too",
+    ),
+    (
+        "ip",
+        DB,
+        "sub_domain: d6, limit_ips: [10.0.0.0/8, 10.0.0.0/99]",
+        ":3: property.limit_ips: not an IP address",
+    ),
+    (
+        "nodb",
+        "name: x, user: x",
+        "sub_domain: d7",
+        ": db.password: missing, and needed in line",
+    ),
+    (
+        "empty",
+        "name: x, user: x, password: ",
+        "sub_domain: d8",
+        ":1: db.password: not a text, as is needed in line",
+    ),
+    (
+        "list",
+        "name: [x], user: x, password: x",
+        "sub_domain: d9",
+        ":1: db.name: not a text, as is needed in line",
+    ),
+];
+const DB: &str = "name: x, user: x, password: hunter2";
+
 #[test]
 fn hostile_tenant_is_named_with_its_key_and_is_in_nobodys_way() {
     let place = Place::new();
-    let db = "name: x, user: x, password: hunter2";
-    let cases = [
-        (
-            "newline",
-            "name: x, user: x, password: \"a\\nSetEnv X 1\"",
-            "sub_domain: d01",
-            "newline.yml:1: db.password: has a line break",
-        ),
-        (
-            "nul",
-            "name: \"a\\0\", user: x, password: x",
-            "sub_domain: d02",
-            "nul.yml:1: db.name: has a line break",
-        ),
-        (
-            "brace",
-            "name: x, user: x, password: 'a${HOME}'",
-            "sub_domain: d03",
-            "brace.yml:1: db.password: has `${` or `%{`",
-        ),
-        (
-            "expr",
-            "name: x, user: '%{ENV:X}', password: x",
-            "sub_domain: d04",
-            "expr.yml:1: db.user: has `${` or `%{`",
-        ),
-        (
-            "long",
-            &format!("name: {}, user: x, password: x", "x".repeat(3000)),
-            "sub_domain: d05",
-            "long.yml:1: db.name: has more than 2000 bytes",
-        ),
-        (
-            "wild",
-            db,
-            "sub_domain: '*'",
-            "wild.yml:3: property.sub_domain: not a host name",
-        ),
-        (
-            "space",
-            db,
-            "sub_domain: a b",
-            "space.yml:3: property.sub_domain: not a host name",
-        ),
-        (
-            "nosub",
-            db,
-            "plan: x",
-            "nosub.yml: property.sub_domain: required, but missing",
-        ),
-        (
-            "twin1",
-            db,
-            "sub_domain: Twin",
-            "twin1.yml:3: property.sub_domain: twin.example.com is the name of tenant twin2, too",
-        ),
-        (
-            "twin2",
-            db,
-            "sub_domain: twin",
-            "twin2.yml:3: property.sub_domain: twin.example.com is the name of tenant twin1, too",
-        ),
-        (
-            "ip",
-            db,
-            "sub_domain: d06, limit_ips: [10.0.0.0/8, 10.0.0.0/99]",
-            "ip.yml:3: property.limit_ips: not an IP address",
-        ),
-        (
-            "nodb",
-            "name: x, user: x",
-            "sub_domain: d07",
-            "nodb.yml: db.password: missing, and needed in line",
-        ),
-        (
-            "empty",
-            "name: x, user: x, password: ",
-            "sub_domain: d08",
-            "empty.yml:1: db.password: not a text, as is needed in line",
-        ),
-        (
-            "list",
-            "name: [x], user: x, password: x",
-            "sub_domain: d09",
-            "list.yml:1: db.name: not a text, as is needed in line",
-        ),
-    ];
-    for (id, db, property, _) in &cases {
+    for (id, db, property, _) in HOSTILE {
         place.tenant_with(id, db, property, "");
     }
-    place.tenant_with("way", db, "sub_domain: d10", "kura: {delivery: x_accel}");
+    let long = format!("name: {}, user: x, password: x", "x".repeat(3000));
+    place.tenant_with("long", &long, "sub_domain: d10", "");
+    let way = "kura: {delivery: x_accel}";
+    place.tenant_with("way", DB, "sub_domain: d11", way);
     place.tenant("broken", "db: {password: hunter2\n");
     // What it had stays, though its file cannot be used.
     fs::create_dir(place.path("out")).unwrap();
@@ -289,16 +288,16 @@ fn hostile_tenant_is_named_with_its_key_and_is_in_nobodys_way() {
     let out = place.run(&[]);
     let (said, errors) = (text(&out.stdout), text(&out.stderr));
     assert_eq!(out.status.code(), Some(1));
-    for (_, _, _, expected) in &cases {
-        assert!(errors.contains(expected), "{expected}\n{errors}");
+    for (id, _, _, why) in HOSTILE {
+        let expected = format!("kura: {id}.yml{why}");
+        assert!(errors.contains(&expected), "{expected}\n{errors}");
     }
+    assert!(errors.contains("long.yml:1: db.name: has more than 2000 bytes"));
     assert!(errors.contains("way.yml:4: kura.delivery: must be stream, ticket, x_sendfile"));
-    assert!(errors.contains("broken.yml: "), "{errors}");
-    assert!(
-        said.ends_with("1 new, 0 changed, 0 removed, 0 unchanged, 16 refused\n"),
-        "{said}"
-    );
+    assert!(errors.contains("kura: broken.yml: "), "{errors}");
     assert!(!errors.contains("hunter2"));
+    let sums = "1 new, 0 changed, 0 removed, 0 unchanged, 16 refused\n";
+    assert!(said.ends_with(sums), "{said}");
     assert_eq!(place.conf("broken"), old);
     assert!(place.conf("sitea").contains("ServerName sitea.example.com"));
 }
