@@ -10,7 +10,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::Context as _;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kura::app::App;
-use kura::config::{ConfigErrors, SETTINGS, StoreConfig, Values};
+use kura::config::{ConfigErrors, SETTINGS, Values};
 use kura::key::FileKey;
 use kura::ops::{self, OperatorCommand, healthcheck, secret};
 use kura::render::worker::{self, Setup};
@@ -235,13 +235,7 @@ fn tenant(matches: &ArgMatches) -> anyhow::Result<TenantId> {
 }
 
 fn token_of(tenant: &TenantId, matches: &ArgMatches) -> anyhow::Result<String> {
-    let values = values(matches);
-    let secrets = match (values.secrets()?, values.store()?) {
-        (Some(secrets), _) => secrets,
-        (None, StoreConfig::Directory(root)) => secret::read(&root)?,
-        (None, StoreConfig::S3(_)) => anyhow::bail!("KURA_SECRET is not set"),
-    };
-    Ok(secrets.token(tenant))
+    Ok(secret::of(&values(matches))?.token(tenant))
 }
 
 fn operate(name: &str, matches: &ArgMatches) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ pub mod secret;
 pub mod site;
 pub mod table;
 pub mod tenant;
+pub mod vhosts;
 
 use anyhow::Result;
 use clap::{ArgMatches, Command};
@@ -30,14 +31,14 @@ pub struct OperatorCommand {
 }
 
 /// All of them, in the order of `kura help`.
-pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND, doctor::COMMAND];
+pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND, vhosts::COMMAND, doctor::COMMAND];
 
 /// The settings by which the commands find the store and the tenants.
 #[must_use]
 pub fn is_setting(name: &str) -> bool {
     let of_tenants = matches!(
         name,
-        "KURA_TENANTS" | "KURA_TENANT" | "KURA_THUMB_FOLDER" | "KURA_IMPORT_FOLDER"
+        "KURA_TENANTS" | "KURA_TENANT" | "KURA_SECRET" | "KURA_THUMB_FOLDER" | "KURA_IMPORT_FOLDER"
     );
     let of_store = [
         "KURA_STORE",

@@ -1,18 +1,32 @@
-//! The secret of a directory store: made at first start and kept beside the
-//! objects, readable by nobody else.
+//! The secret that tokens are derived from. A directory store has one of its
+//! own: made at first start and kept beside the objects, readable by nobody
+//! else.
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+use crate::config::{StoreConfig, Values};
 use crate::storage::names::nonce;
 use crate::tenant::Secrets;
 
 /// No bucket can have this name.
 const FILE_NAME: &str = ".secret";
+
+/// The secrets that the settings name, or that their directory store keeps.
+///
+/// # Errors
+/// When there are none.
+pub fn of(values: &Values) -> Result<Secrets> {
+    match (values.secrets()?, values.store()?) {
+        (Some(secrets), _) => Ok(secrets),
+        (None, StoreConfig::Directory(root)) => read(&root),
+        (None, StoreConfig::S3(_)) => bail!("KURA_SECRET is not set"),
+    }
+}
 
 /// The secret kept in the directory store at `root`; made if there is none.
 ///

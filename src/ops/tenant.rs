@@ -5,7 +5,7 @@ mod add;
 mod assignments;
 mod change;
 mod list;
-mod masked;
+pub(super) mod masked;
 mod set;
 mod show;
 mod suspend;

@@ -32,7 +32,7 @@ fn sources() -> BTreeMap<String, String> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 collect(&path, into);
-            } else {
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
                 let name = path.strip_prefix(format!("{ROOT}/src")).unwrap();
                 let text = fs::read_to_string(&path).unwrap();
                 into.insert(name.to_str().unwrap().to_owned(), text);

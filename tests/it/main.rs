@@ -47,4 +47,5 @@ mod thumbnails_fair;
 mod thumbnails_kept;
 mod tickets;
 mod uploads;
+mod vhosts;
 mod workers;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 /// What is shown in place of a secret.
-const MASK: &str = "********";
+pub(in crate::ops) const MASK: &str = "********";
 
 /// What names of secrets have in them, in lower case.
 const SECRET: &[&str] = &[
@@ -83,15 +83,20 @@ fn leaves(contents: &Map<String, Value>) -> BTreeMap<String, Value> {
     leaves
 }
 
-/// The value, unless its key or a key around it is a secret's, or it is an
-/// address with a password in it.
-fn masked(key: &str, value: &Value) -> Value {
+/// Whether a text must not be shown: its key or a key around it is a secret's,
+/// or it is an address with a password in it.
+pub(in crate::ops) fn is_secret(key: &str, text: &str) -> bool {
     let key = key.to_lowercase();
+    let address = text.contains("://") && text.contains('@');
+    address || SECRET.iter().any(|word| key.contains(word))
+}
+
+fn masked(key: &str, value: &Value) -> Value {
     match value {
         Value::Null => Value::Null,
-        _ if SECRET.iter().any(|word| key.contains(word)) => MASK.into(),
-        Value::String(text) if text.contains("://") && text.contains('@') => MASK.into(),
-        Value::Array(list) => list.iter().map(|value| masked(&key, value)).collect(),
+        Value::String(text) if is_secret(key, text) => MASK.into(),
+        _ if is_secret(key, "") => MASK.into(),
+        Value::Array(list) => list.iter().map(|value| masked(key, value)).collect(),
         Value::Object(map) => {
             let map = map.iter();
             map.map(|(key, value)| (key.clone(), masked(key, value)))

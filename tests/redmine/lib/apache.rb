@@ -1,43 +1,47 @@
-# Apache with Passenger on the loopback interface, with a configuration of its
-# own: one code root, a VirtualHost for each tenant, as a hosting provider has it.
+# Apache with Passenger on the loopback interface, with a main configuration of
+# its own. The VirtualHosts are those that `kura vhosts` writes.
 # frozen_string_literal: true
 
 require_relative 'lab'
 
 module Lab
   class Apache < Child
-    MODULES = %w[mpm_event authn_core authz_core authz_host env mime dir headers proxy proxy_http xsendfile passenger].freeze
+    MODULES = %w[mpm_event authn_core authz_core authz_host alias env mime dir headers proxy proxy_http xsendfile passenger].freeze
     USER = 'www-data'
 
     attr_reader :port
 
-    # sites: { 'a' => { environment } }; each is served at http://a.localhost:port.
-    def initialize(code, sites, kura_url:, sendfile: nil)
+    # vhosts: the directories that `kura vhosts` writes to.
+    def initialize(vhosts)
       super()
-      @sites = sites
       @port = Lab.free_port
+      @vhosts = vhosts
       @dir = File.join(Lab.scratch, "apache-#{@port}")
       # Sockets are made in it, whose names may have 107 bytes at most.
       @registry = Dir.mktmpdir('kp-').tap { |dir| at_exit { FileUtils.rm_rf(dir) } }
       FileUtils.mkdir_p(@dir)
       FileUtils.touch("#{@dir}/passenger.log")
       FileUtils.chown_R(USER, USER, [@dir, @registry])
-      File.write("#{@dir}/httpd.conf", configuration(code, sites, kura_url, sendfile))
+      File.write("#{@dir}/httpd.conf", configuration)
     end
 
     def start
-      spawn({ 'LANG' => 'C.UTF-8' }, '/usr/sbin/apache2', '-d', '/etc/apache2', '-f', "#{@dir}/httpd.conf", '-DFOREGROUND',
-            log: "#{@dir}/start.log")
+      spawn({ 'LANG' => 'C.UTF-8' }, *command, '-DFOREGROUND', log: "#{@dir}/start.log")
       Lab.wait('Apache') { alive? ? Lab.answering?(@port) : raise(File.read(log)) }
-      @sites.each_key { |site| boot(site) }
       self
     end
 
+    # What Apache itself says of its configuration.
+    def check
+      Open3.capture2e(*command, '-t')
+    end
+
     # Passenger boots a site when it is first asked for.
-    def boot(site)
-      request = Net::HTTP::Get.new('/login', { 'Host' => "#{site}.localhost" })
+    def get(site, path)
+      request = Net::HTTP::Get.new(path, { 'Host' => "#{site}.localhost" })
       response = Net::HTTP.start('127.0.0.1', @port, read_timeout: 120) { |http| http.request(request) }
-      raise "#{site}: #{response.code} #{File.read("#{@dir}/passenger.log")[-3000..]}" unless response.code == '200'
+      puts File.read("#{@dir}/passenger.log")[-3000..] if response.code == '500'
+      response
     end
 
     def url(site) = "http://#{site}.localhost:#{@port}"
@@ -46,7 +50,9 @@ module Lab
 
     private
 
-    def configuration(code, sites, kura_url, sendfile)
+    def command = ['/usr/sbin/apache2', '-d', '/etc/apache2', '-f', "#{@dir}/httpd.conf"]
+
+    def configuration
       <<~CONF
         #{MODULES.map { |m| "LoadModule #{m}_module /usr/lib/apache2/modules/mod_#{m}.so" }.join("\n")}
         PidFile #{@dir}/apache.pid
@@ -66,29 +72,7 @@ module Lab
         PassengerMaxPoolSize 4
         PassengerDisableSecurityUpdateCheck on
         PassengerDisableAnonymousTelemetry on
-        #{sites.map { |name, environment| site(code, name, environment, kura_url, sendfile) }.join}
-      CONF
-    end
-
-    def site(code, name, environment, kura_url, sendfile)
-      settings = { 'REDMINE_INSTANCE' => name, 'BUNDLER_VERSION' => '2.3.15', 'LANG' => 'C.UTF-8' }.merge(environment)
-      <<~CONF
-        <VirtualHost 127.0.0.1:#{@port}>
-          ServerName #{name}.localhost
-          DocumentRoot #{code.path}/public
-          PassengerAppRoot #{code.path}
-          PassengerAppGroupName #{name}
-          PassengerAppEnv production
-          #{settings.map { |key, value| "SetEnv #{key} #{value}" }.join("\n  ")}
-          ProxyPass /kura/t/ #{kura_url}/kura/t/
-          #{"XSendFile on\n  XSendFilePath #{sendfile}" if sendfile}
-          <Location /kura/t/>
-            PassengerEnabled off
-          </Location>
-          <Directory #{code.path}/public>
-            Require all granted
-          </Directory>
-        </VirtualHost>
+        #{@vhosts.map { |dir| "Include #{dir}/*.conf" }.join("\n")}
       CONF
     end
   end

@@ -144,6 +144,13 @@ module Lab
       status.success? ? out.strip : raise("no token for #{tenant}")
     end
 
+    # Has `kura vhosts` write to a directory; raises when a tenant is refused.
+    def vhosts(output, tenants, *options)
+      environment = @environment.merge('KURA_TENANTS' => "dir:#{tenants}")
+      out, status = Open3.capture2e(environment, KURA, 'vhosts', '--output', output, '--domain', 'localhost', *options)
+      status.success? ? out : raise(out)
+    end
+
     # What the plugin needs to find it.
     def for_plugin(tenant = nil)
       { 'KURA_URL' => url, 'KURA_TOKEN' => tenant ? token(tenant) : token }

@@ -1,0 +1,83 @@
+//! What would change in a file, without showing a secret: those of the new
+//! text are known, and of the old one only what is harmless in the new.
+
+use std::fmt::Write as _;
+
+use similar::{ChangeTag, TextDiff};
+
+use super::template::Rendered;
+use crate::ops::tenant::masked::MASK;
+
+/// The lines that differ, with `-` or `+` before them.
+pub(super) fn diff(old: &str, new: &Rendered) -> String {
+    let masked: Vec<_> = new.masked.lines().collect();
+    let mut out = String::new();
+    let diff = TextDiff::from_lines(old, &new.text);
+    for change in diff.iter_all_changes() {
+        let line = change.value().trim_end_matches('\n');
+        let _ = match (change.tag(), change.new_index()) {
+            (ChangeTag::Delete, _) => writeln!(out, "- {}", old_line(line, &masked)),
+            (ChangeTag::Insert, Some(index)) => {
+                writeln!(out, "+ {}", masked.get(index).unwrap_or(&MASK))
+            }
+            _ => Ok(()),
+        };
+    }
+    out
+}
+
+/// A line is shown when the new text sets the same thing to what is no secret.
+/// Else only what it sets is.
+fn old_line(line: &str, masked: &[&str]) -> String {
+    let harmless = |new: &&str| subject(new) == subject(line) && !new.contains(MASK);
+    if masked.iter().any(harmless) {
+        return line.to_owned();
+    }
+    let mut words = line.split_whitespace();
+    let directive = words.next().unwrap_or_default();
+    let indent = &line[..line.len() - line.trim_start().len()];
+    match directive {
+        "SetEnv" | "passenger_env_var" => {
+            let name = words.next().unwrap_or_default();
+            format!("{indent}{directive} {name} {MASK}")
+        }
+        _ => format!("{indent}{directive} {MASK}"),
+    }
+}
+
+/// What a line sets: all before its first quote, or before its last word.
+fn subject(line: &str) -> &str {
+    let line = line.trim();
+    let end = line.find('"').or_else(|| line.rfind(char::is_whitespace));
+    end.map_or(line, |end| line[..end].trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_shown_and_secrets_are_not_neither_new_nor_old() {
+        let new = |password: &str| {
+            format!(
+                "ServerName b.example.com\nSetEnv RAILS_DB \"b\"\nSetEnv RAILS_DB_PASSWORD \"{password}\"\n"
+            )
+        };
+        let rendered = Rendered {
+            text: new("new one"),
+            masked: new(MASK),
+        };
+        let old = "ServerName a.example.com\nSetEnv RAILS_DB \"a\"\nSetEnv RAILS_DB_PASSWORD \"old one\"\nSetEnv OTHER \"old other\"\nold word\n";
+        assert_eq!(
+            diff(old, &rendered),
+            "- ServerName a.example.com\n\
+             - SetEnv RAILS_DB \"a\"\n\
+             - SetEnv RAILS_DB_PASSWORD ********\n\
+             - SetEnv OTHER ********\n\
+             - old ********\n\
+             + ServerName b.example.com\n\
+             + SetEnv RAILS_DB \"b\"\n\
+             + SetEnv RAILS_DB_PASSWORD \"********\"\n"
+        );
+    }
+}
