@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::config::{DeploymentConfig, TenantsConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
+use crate::storage::holdings::Holdings;
 use crate::storage::s3::S3Source;
 use crate::tenant::source::{DirectorySource, TenantSource};
 use crate::tenant::{Registry, TenantSettings};
@@ -142,6 +143,14 @@ impl Deployment {
     /// When its bucket cannot be used.
     pub fn open_tenant(&self, settings: &TenantSettings) -> Result<TenantService, String> {
         self.stores.open(settings)
+    }
+
+    /// Opens all that a tenant's store holds of it.
+    ///
+    /// # Errors
+    /// When its bucket cannot be used.
+    pub fn holdings(&self, settings: &TenantSettings) -> Result<Holdings, String> {
+        self.stores.holdings(settings)
     }
 
     /// True when any bucket answers, or there is none to ask.

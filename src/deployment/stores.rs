@@ -18,6 +18,8 @@ use crate::http::TenantService;
 use crate::metrics::Metrics;
 use crate::storage::BlobStore;
 use crate::storage::directory::DirectoryStore;
+use crate::storage::holdings::Holdings;
+use crate::storage::remains::Remains;
 use crate::storage::s3::{Bucket, Connection, S3Store};
 use crate::storage::scoped::TenantStore;
 use crate::tenant::{TenantId, TenantSettings};
@@ -69,12 +71,54 @@ struct Limits {
 }
 
 /// A bucket that has been opened.
-struct Opened {
-    /// What its tenants' stores share; `None` for a directory, whose store is
-    /// one for all.
-    s3: Option<Arc<Bucket>>,
-    /// The store that is asked whether the bucket's server is alive.
-    first: Arc<dyn BlobStore>,
+enum Opened {
+    /// One store for all tenants.
+    Directory(Arc<DirectoryStore>),
+    S3 {
+        /// What the tenants' stores share.
+        bucket: Arc<Bucket>,
+        /// The store that is asked whether the bucket's server is alive.
+        first: Arc<S3Store>,
+    },
+}
+
+/// A tenant's store, for all that may be asked of it.
+#[derive(Clone)]
+enum Store {
+    Directory(Arc<DirectoryStore>),
+    S3(Arc<S3Store>),
+}
+
+impl Store {
+    fn objects(self) -> Arc<dyn BlobStore> {
+        match self {
+            Self::Directory(store) => store,
+            Self::S3(store) => store,
+        }
+    }
+
+    fn remains(self) -> Arc<dyn Remains> {
+        match self {
+            Self::Directory(store) => store,
+            Self::S3(store) => store,
+        }
+    }
+}
+
+impl Opened {
+    fn first(&self) -> Store {
+        match self {
+            Self::Directory(store) => Store::Directory(Arc::clone(store)),
+            Self::S3 { first, .. } => Store::S3(Arc::clone(first)),
+        }
+    }
+
+    fn store_of(&self, settings: &TenantSettings, share: &Share) -> Store {
+        match self {
+            Self::Directory(store) => Store::Directory(Arc::clone(store)),
+            Self::S3 { bucket, .. } => Store::S3(Arc::new(s3_store(bucket, settings, share))),
+        }
+    }
 }
 
 impl Stores {
@@ -108,9 +152,16 @@ impl Stores {
         Ok(TenantService {
             share,
             places,
-            store: TenantStore::new(store, settings.layout.clone(), self.import_ttl),
+            store: TenantStore::new(store.objects(), settings.layout.clone(), self.import_ttl),
             tenancy: Tenancy::of(settings),
         })
+    }
+
+    pub(super) fn holdings(&self, settings: &TenantSettings) -> Result<Holdings, String> {
+        let Limits { share, .. } = self.limits(&settings.id);
+        let store = self.store(settings, &share);
+        let store = store.map_err(|error| format!("{error:#}"))?;
+        Ok(Holdings::new(store.remains(), settings.layout.clone()))
     }
 
     /// A tenant's limits. They outlive its settings: a change of these must not
@@ -124,19 +175,15 @@ impl Stores {
         limits.entry(id.clone()).or_insert_with(new).clone()
     }
 
-    fn store(&self, settings: &TenantSettings, share: &Share) -> Result<Arc<dyn BlobStore>> {
+    fn store(&self, settings: &TenantSettings, share: &Share) -> Result<Store> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = opened.get(&settings.bucket) {
-            return Ok(match &known.s3 {
-                Some(bucket) => Arc::new(s3_store(bucket, settings, share)),
-                None => Arc::clone(&known.first),
-            });
+            return Ok(known.store_of(settings, share));
         }
         let new = match &self.backend {
-            Backend::Directory { root } => Opened {
-                s3: None,
-                first: open_directory(root, &settings.bucket)?,
-            },
+            Backend::Directory { root } => {
+                Opened::Directory(open_directory(root, &settings.bucket)?)
+            }
             Backend::S3 { connection, config } => {
                 let (tasks, stop) = (self.tasks.clone(), self.abort.clone());
                 let bucket = Bucket::new(connection, &settings.bucket, config.options, tasks, stop);
@@ -144,13 +191,13 @@ impl Stores {
                 if self.probe == Probe::AtOnce {
                     find_out_conditions(store.clone());
                 }
-                Opened {
-                    s3: Some(bucket),
+                Opened::S3 {
+                    bucket,
                     first: Arc::new(store),
                 }
             }
         };
-        let store = Arc::clone(&new.first);
+        let store = new.first();
         opened.insert(settings.bucket.clone(), new);
         Ok(store)
     }
@@ -162,7 +209,7 @@ impl Stores {
             let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
             opened
                 .iter()
-                .map(|(bucket, opened)| (bucket.clone(), Arc::clone(&opened.first)))
+                .map(|(bucket, opened)| (bucket.clone(), opened.first().objects()))
                 .collect()
         };
         if stores.is_empty() {
@@ -184,7 +231,7 @@ fn s3_store(bucket: &Arc<Bucket>, settings: &TenantSettings, share: &Share) -> S
     S3Store::new(Arc::clone(bucket), settings.layout.clone(), share.clone())
 }
 
-fn open_directory(root: &Path, bucket: &str) -> Result<Arc<dyn BlobStore>> {
+fn open_directory(root: &Path, bucket: &str) -> Result<Arc<DirectoryStore>> {
     anyhow::ensure!(
         bucket != CACHE_FOLDER,
         "a directory store has its cache in `{CACHE_FOLDER}`: no bucket can have this name"

@@ -15,6 +15,7 @@ mod listing;
 mod multipart;
 mod observe;
 mod put;
+mod remains;
 mod streaming;
 mod tenant_files;
 
