@@ -6,8 +6,12 @@
 //! them. Results go to standard output; logs, progress and the [`audit`]
 //! lines of changes to standard error.
 
+mod arguments;
 pub mod audit;
 pub mod healthcheck;
+mod listing;
+mod migrate;
+mod progress;
 pub mod secret;
 pub mod site;
 pub mod tenant;
@@ -28,7 +32,7 @@ pub struct OperatorCommand {
 }
 
 /// All of them, in the order of `kura help`.
-pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND];
+pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND, migrate::COMMAND];
 
 /// The settings by which the commands find the store and the tenants.
 #[must_use]

@@ -7,6 +7,7 @@ use crate::config::Values;
 use crate::deployment::{Deployment, Probe};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
+use crate::storage::holdings::Holdings;
 use crate::tenant::registry::Summary;
 use crate::tenant::{Registry, TenantId, TenantSettings};
 
@@ -70,5 +71,14 @@ impl Site {
     pub fn open_tenant(&self, settings: &TenantSettings) -> Result<TenantService> {
         let opened = self.deployment.open_tenant(settings);
         opened.map_err(anyhow::Error::msg)
+    }
+
+    /// All that a tenant's store holds of it.
+    ///
+    /// # Errors
+    /// When its bucket cannot be used.
+    pub fn holdings(&self, settings: &TenantSettings) -> Result<Holdings> {
+        let holdings = self.deployment.holdings(settings);
+        holdings.map_err(anyhow::Error::msg)
     }
 }
