@@ -8,6 +8,7 @@
 
 mod arguments;
 pub mod audit;
+mod gc;
 pub mod healthcheck;
 mod listing;
 mod migrate;
@@ -15,6 +16,7 @@ mod progress;
 pub mod secret;
 pub mod site;
 pub mod tenant;
+mod verify;
 
 use anyhow::Result;
 use clap::{ArgMatches, Command};
@@ -32,7 +34,12 @@ pub struct OperatorCommand {
 }
 
 /// All of them, in the order of `kura help`.
-pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND, migrate::COMMAND];
+pub const COMMANDS: &[OperatorCommand] = &[
+    tenant::COMMAND,
+    migrate::COMMAND,
+    verify::COMMAND,
+    gc::COMMAND,
+];
 
 /// The settings by which the commands find the store and the tenants.
 #[must_use]

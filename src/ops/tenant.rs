@@ -2,6 +2,7 @@
 //! and a row in [`COMMANDS`].
 
 mod list;
+mod usage;
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Command};
@@ -13,7 +14,7 @@ use crate::config::Values;
 pub(super) const COMMAND: OperatorCommand = OperatorCommand { describe, run };
 
 /// Its subcommands, in the order of `kura tenant help`.
-const COMMANDS: &[OperatorCommand] = &[list::COMMAND];
+const COMMANDS: &[OperatorCommand] = &[list::COMMAND, usage::COMMAND];
 
 fn describe() -> Command {
     Command::new("tenant")
