@@ -102,8 +102,10 @@ impl Deployment {
             (TenantsConfig::Directory { path, .. }, _) => {
                 Some(Arc::new(DirectorySource::new(path.clone())))
             }
-            (TenantsConfig::S3 { bucket, prefix, .. }, Backend::S3 { connection, .. }) => {
-                Some(Arc::new(S3Source::new(connection, bucket, prefix)))
+            (TenantsConfig::S3 { bucket, prefix, .. }, Backend::S3 { connection, config }) => {
+                let conditions = config.options.conditional_writes;
+                let source = S3Source::new(connection, bucket, prefix, conditions);
+                Some(Arc::new(source))
             }
             (TenantsConfig::S3 { .. }, Backend::Directory { .. }) => {
                 anyhow::bail!("KURA_TENANTS: tenants in S3 need KURA_STORE=s3")

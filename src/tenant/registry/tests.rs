@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::tenant::State;
-use crate::tenant::source::{DirectorySource, Listed};
+use crate::tenant::source::{DirectorySource, Listed, TenantFile, WriteError};
 
 /// A source in memory that counts and can fail.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl TenantSource for Shelf {
         Ok(listed.rev().collect())
     }
 
-    async fn read(&self, file_name: &str) -> Result<String, SourceError> {
+    async fn read(&self, file_name: &str) -> Result<TenantFile, SourceError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let reading = self.reading.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_reading.fetch_max(reading, Ordering::Relaxed);
@@ -77,8 +77,19 @@ impl TenantSource for Shelf {
             return Err(SourceError::Unavailable("no route".to_owned()));
         }
         let files = self.files();
-        let (_, text) = files.get(file_name).ok_or(SourceError::NotFound)?;
-        Ok(text.clone())
+        let (version, text) = files.get(file_name).ok_or(SourceError::NotFound)?;
+        Ok(TenantFile {
+            text: text.clone(),
+            version: version.to_string(),
+        })
+    }
+
+    async fn write(&self, _: &str, _: &str, _: Option<&TenantFile>) -> Result<String, WriteError> {
+        unreachable!("the registry only reads")
+    }
+
+    async fn remove(&self, _: &str, _: &TenantFile) -> Result<(), WriteError> {
+        unreachable!("the registry only reads")
     }
 }
 
