@@ -79,12 +79,6 @@ impl Listing {
         Ok(places)
     }
 
-    /// How many rows it has.
-    #[must_use]
-    pub(super) fn len(&self) -> usize {
-        self.places.len()
-    }
-
     /// True without rows.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
@@ -259,7 +253,7 @@ mod tests {
         );
         for text in [postgresql, sqlite, mysql] {
             let listing = listing(&text).unwrap();
-            assert_eq!(listing.len(), 2, "{text}");
+            assert_eq!(listing.places.len(), 2, "{text}");
             let row = listing.find("2026/11/1_a.pdf").unwrap().unwrap();
             assert_eq!(row.file_name.as_deref(), Some("a, \"b\"\tc.pdf"));
             assert_eq!(row.content_type.as_deref(), Some("application/pdf"));

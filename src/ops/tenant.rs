@@ -1,6 +1,8 @@
 //! `kura tenant`: the tenants and their files. A subcommand is a file below,
 //! and a row in [`COMMANDS`].
 
+mod delete;
+mod export;
 mod list;
 mod usage;
 
@@ -14,7 +16,12 @@ use crate::config::Values;
 pub(super) const COMMAND: OperatorCommand = OperatorCommand { describe, run };
 
 /// Its subcommands, in the order of `kura tenant help`.
-const COMMANDS: &[OperatorCommand] = &[list::COMMAND, usage::COMMAND];
+const COMMANDS: &[OperatorCommand] = &[
+    list::COMMAND,
+    usage::COMMAND,
+    export::COMMAND,
+    delete::COMMAND,
+];
 
 fn describe() -> Command {
     Command::new("tenant")

@@ -50,6 +50,9 @@ pub(in crate::ops) struct ManifestLine {
     /// When it was stored, as RFC 3339 has it.
     #[serde(default)]
     pub(in crate::ops) modified: String,
+    /// Where its bytes begin in the archive.
+    #[serde(default)]
+    pub(in crate::ops) offset: u64,
 }
 
 /// Which column has what.
