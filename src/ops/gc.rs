@@ -15,7 +15,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
 
 use self::sweep::{Found, Sweep, Trash};
-use super::progress::Progress;
+use super::progress::{Progress, count};
 use super::site::Site;
 use super::{OperatorCommand, arguments, audit};
 use crate::config::Values;
@@ -77,7 +77,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         // Tenants that share a folder for imports share what is in it.
         let mut shared = BTreeSet::new();
         let mut reports = Vec::new();
-        let mut refused = false;
+        let (mut objects, mut refused) = (0, false);
         for tenant in &tenants {
             let sweep = Sweep {
                 holdings: site.holdings(tenant)?,
@@ -91,6 +91,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             let areas: Vec<_> = areas.chain([sweep.holdings.own()]).collect();
             let found = sweep.look(&areas, &progress).await?;
             let why_not = found.why_not(listing.as_deref()).filter(|_| !force);
+            objects += found.objects;
             refused |= remove && why_not.is_some();
             let removed = remove && why_not.is_none() && !found.is_empty();
             if removed {
@@ -98,7 +99,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 audit::record("gc", &tenant.id, found.counts());
             }
             if !matches.get_flag("json") {
-                print(tenant.id.as_str(), &found, removed, tenants.len() == 1);
+                print(tenant.id.as_str(), &found, removed);
                 if let Some(why) = &why_not {
                     println!("  {why}");
                 }
@@ -111,6 +112,12 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         drop(progress);
         if matches.get_flag("json") {
             println!("{}", serde_json::to_string_pretty(&reports)?);
+        } else {
+            println!(
+                "{} objects looked at, of {}",
+                HumanCount(objects),
+                count(tenants.len() as u64, "tenant"),
+            );
         }
         if refused {
             bail!("orphans were not removed; --force would");
@@ -119,15 +126,9 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
     })
 }
 
-/// Of many tenants only those are worth a line that have something.
-fn print(tenant: &str, found: &Found, removed: bool, only: bool) {
+/// Only those are worth a line that have something.
+fn print(tenant: &str, found: &Found, removed: bool) {
     if found.is_empty() {
-        if only {
-            println!(
-                "{tenant}: nothing, of {} objects",
-                HumanCount(found.objects)
-            );
-        }
         return;
     }
     let what = if removed {

@@ -68,14 +68,20 @@ impl Progress {
     }
 }
 
+/// A number of things, such as `1 file` or `1,200 files`.
+pub(super) fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", HumanCount(number))
+}
+
 impl Done {
     fn line(&self) -> String {
         let seconds = self.since.elapsed().as_secs();
         let bytes = self.bytes.load(Ordering::Relaxed);
         format!(
-            "{}: {} objects, {}, {}/s, {}",
+            "{}: {}, {}, {}/s, {}",
             self.what,
-            HumanCount(self.objects.load(Ordering::Relaxed)),
+            count(self.objects.load(Ordering::Relaxed), "object"),
             HumanBytes(bytes),
             HumanBytes(bytes / seconds.max(1)),
             HumanDuration(Duration::from_secs(seconds)),

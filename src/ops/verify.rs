@@ -7,12 +7,12 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 use serde::Serialize;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::listing::{Listing, Row};
-use super::progress::Progress;
+use super::progress::{Progress, count};
 use super::site::Site;
 use super::{OperatorCommand, arguments};
 use crate::config::Values;
@@ -290,9 +290,9 @@ impl Audit {
 
 fn print(report: &Report) {
     println!(
-        "{}: {} files, {} read, {} wrong, {} without a digest",
+        "{}: {}, {} read, {} wrong, {} without a digest",
         report.tenant,
-        HumanCount(report.files),
+        count(report.files, "file"),
         HumanBytes(report.bytes),
         report.wrong.len(),
         report.without_digest.len(),

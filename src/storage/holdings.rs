@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use futures_util::stream::{self, Stream};
 
-use super::remains::{MAX_ERASED, Remains, Upload, Version};
+use super::remains::{MAX_ERASED, Remains, Upload, Version, VersionMark};
 use super::{Entry, StoreError};
 use crate::key::{FileKey, Kind, Layout};
 
@@ -97,37 +97,30 @@ impl Holdings {
         &self,
         area: &Area,
     ) -> impl Stream<Item = Result<Vec<Held<Entry>>, StoreError>> + use<> {
-        let (holdings, area) = (self.clone(), area.clone());
-        stream::try_unfold(Some(None), move |next: Option<Option<String>>| {
-            let (holdings, area) = (holdings.clone(), area.clone());
+        let (holdings, prefix) = (self.clone(), area.prefix.clone());
+        pages(move |after: Option<String>| {
+            let (holdings, prefix) = (holdings.clone(), prefix.clone());
             async move {
-                let Some(after) = next else { return Ok(None) };
-                let listed = holdings.remains.list_all(&area.prefix, after.as_deref());
-                let page = listed.await?;
+                let page = holdings.remains.list_all(&prefix, after.as_deref()).await?;
                 let last = page.entries.last().filter(|_| page.more);
-                let next = last.map(|entry| Some(entry.key.clone()));
-                let held = holdings.held(page.entries, |entry| &entry.key);
-                Ok(Some((held, next)))
+                let last = last.map(|entry| entry.key.clone());
+                Ok((holdings.held(page.entries, |entry| &entry.key), last))
             }
         })
     }
 
-    /// Versions of objects, in pages: a request each. They may be erased while
-    /// they are listed.
+    /// Versions of objects, in pages: a request each.
     pub fn versions(
         &self,
         area: &Area,
     ) -> impl Stream<Item = Result<Vec<Held<Version>>, StoreError>> + use<> {
-        let (holdings, area) = (self.clone(), area.clone());
-        stream::try_unfold(Some(None), move |next| {
-            let (holdings, area) = (holdings.clone(), area.clone());
+        let (holdings, prefix) = (self.clone(), area.prefix.clone());
+        pages(move |after: Option<VersionMark>| {
+            let (holdings, prefix) = (holdings.clone(), prefix.clone());
             async move {
-                let Some(after) = next else { return Ok(None) };
-                let after: Option<_> = after;
-                let listed = holdings.remains.versions(&area.prefix, after.as_ref());
-                let page = listed.await?;
+                let page = holdings.remains.versions(&prefix, after.as_ref()).await?;
                 let held = holdings.held(page.versions, |version| &version.key);
-                Ok(Some((held, page.next.map(Some))))
+                Ok((held, page.next))
             }
         })
     }
@@ -136,15 +129,13 @@ impl Holdings {
     /// aborted, in pages. Whose those to a shared folder are cannot be known.
     pub fn uploads(&self) -> impl Stream<Item = Result<Vec<Upload>, StoreError>> + use<> {
         let holdings = self.clone();
-        stream::try_unfold(Some(None), move |next: Option<Option<Upload>>| {
+        pages(move |after: Option<Upload>| {
             let holdings = holdings.clone();
             async move {
-                let Some(after) = next else { return Ok(None) };
                 let folder = holdings.layout.folder();
                 let page = holdings.remains.uploads(folder, after.as_ref()).await?;
-                let last = page.uploads.last().filter(|_| page.more);
-                let next = last.map(|upload| Some(upload.clone()));
-                Ok(Some((page.uploads, next)))
+                let last = page.uploads.last().filter(|_| page.more).cloned();
+                Ok((page.uploads, last))
             }
         })
     }
@@ -218,4 +209,28 @@ impl Holdings {
         });
         held.collect()
     }
+}
+
+/// Pages by the mark behind which each begins. One is given out when the next
+/// has come: it may be removed, and not every server finds a mark that is gone.
+fn pages<T, M, F>(fetch: impl Fn(Option<M>) -> F) -> impl Stream<Item = Result<Vec<T>, StoreError>>
+where
+    F: Future<Output = Result<(Vec<T>, Option<M>), StoreError>>,
+{
+    let fetch = Arc::new(fetch);
+    let first = (None, Some(None));
+    stream::try_unfold(first, move |(fetched, mut next)| {
+        let fetch = Arc::clone(&fetch);
+        async move {
+            let mut fetched: Option<Vec<T>> = fetched;
+            while let Some(mark) = next.take() {
+                let (page, last) = fetch(mark).await?;
+                next = last.map(Some);
+                if let Some(page) = fetched.replace(page) {
+                    return Ok(Some((page, (fetched, next))));
+                }
+            }
+            Ok(fetched.map(|page| (page, (None, None))))
+        }
+    })
 }

@@ -58,7 +58,8 @@ impl fmt::Display for Trash {
 pub(super) struct Found {
     /// All that was looked at.
     pub(super) objects: u64,
-    files: u64,
+    /// Those of the files that the listing could name.
+    judged_files: u64,
     counts: BTreeMap<Trash, (u64, u64)>,
     /// The keys of the orphans.
     pub(super) orphans: Vec<String>,
@@ -95,10 +96,11 @@ impl Found {
             None
         } else if listing.is_some_and(Listing::is_empty) {
             Some("the listing is empty: probably not this tenant's".to_owned())
-        } else if orphans * 2 > self.files {
+        } else if orphans * 2 > self.judged_files {
             Some(format!(
-                "{orphans} of {} files would be orphans: probably another tenant's listing",
-                self.files
+                "{orphans} of {} files of that age would be orphans: probably another tenant's \
+                 listing",
+                self.judged_files
             ))
         } else {
             None
@@ -135,10 +137,12 @@ impl Sweep {
                 );
                 for held in page {
                     found.objects += 1;
-                    found.files += u64::from(held.kind == Kind::File);
-                    let Some((trash, _)) = self.judge(&held).await? else {
-                        continue;
-                    };
+                    let judged = self.judge(&held).await?;
+                    if matches!(judged, None | Some((Trash::Orphan, _))) {
+                        let could_name = held.kind == Kind::File && self.could_name(&held.it);
+                        found.judged_files += u64::from(could_name);
+                    }
+                    let Some((trash, _)) = judged else { continue };
                     found.add(trash, held.it.size_bytes);
                     if trash == Trash::Orphan {
                         found
@@ -211,15 +215,17 @@ impl Sweep {
     }
 
     fn is_orphan(&self, entry: &Entry) -> bool {
-        let Some(listing) = &self.listing else {
+        let (Some(listing), Some(key)) = (&self.listing, self.key(entry)) else {
             return false;
         };
-        let Some(key) = self.key(entry) else {
-            return false;
-        };
-        // Of files that are newer the listing may not have known.
-        let known_by_then = listing.made().checked_sub(self.min_age);
-        known_by_then.is_some_and(|then| entry.modified < then) && !listing.contains(key.as_str())
+        self.could_name(entry) && !listing.contains(key.as_str())
+    }
+
+    /// Of files that are newer the listing may not have known.
+    fn could_name(&self, entry: &Entry) -> bool {
+        let made = self.listing.as_ref().map(|listing| listing.made());
+        let known_by_then = made.and_then(|made| made.checked_sub(self.min_age));
+        known_by_then.is_some_and(|then| entry.modified < then)
     }
 
     fn key(&self, entry: &Entry) -> Option<FileKey> {

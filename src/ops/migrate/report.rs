@@ -1,8 +1,10 @@
 //! What became of each file. What was skipped is listed one by one: the files
 //! that need somebody's eye.
 
-use indicatif::{HumanBytes, HumanCount};
+use indicatif::HumanBytes;
 use serde::Serialize;
+
+use crate::ops::progress::count;
 
 /// What became of one file.
 #[derive(Debug)]
@@ -94,22 +96,22 @@ impl Report {
     /// Prints it for people; `moved` is what has become, or would become, of
     /// the files that were not there.
     pub(super) fn print(&mut self, moved: &str) {
-        for (title, count) in [(moved, &self.moved), ("there already", &self.there)] {
-            let files = HumanCount(count.files).to_string();
-            println!(
-                "{title:16}{files:>10} files  {:>12}",
-                HumanBytes(count.bytes).to_string()
-            );
-        }
+        let line = |title: &str, number: u64, bytes: Option<u64>| {
+            let files = count(number, "file");
+            let bytes = bytes.map(|bytes| HumanBytes(bytes).to_string());
+            let line = format!("{title:16}{files:>16}{:>14}", bytes.unwrap_or_default());
+            println!("{}", line.trim_end());
+        };
+        line(moved, self.moved.files, Some(self.moved.bytes));
+        line("there already", self.there.files, Some(self.there.bytes));
         if self.sources_removed > 0 {
-            let removed = HumanCount(self.sources_removed).to_string();
-            println!("{:16}{removed:>10} files", "source removed");
+            line("source removed", self.sources_removed, None);
         }
         for (title, noted) in [
             ("left out", &mut self.left_out),
             ("skipped", &mut self.skipped),
         ] {
-            println!("{title:16}{:>10} files", noted.len());
+            line(title, noted.len() as u64, None);
             noted.sort_by(|one, other| one.file.cmp(&other.file));
             for Noted { file, why } in noted {
                 // A name may have anything in it, also what moves a cursor.

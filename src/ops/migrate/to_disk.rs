@@ -49,24 +49,30 @@ pub(super) async fn run(job: &Arc<Job>, root: &Path, report: &mut Report) -> Res
     job.each(job.rows_left(), report, &progress, missing).await
 }
 
-/// All files of the tenant, a page at a time.
+/// All files of the tenant. A page is given out when the next has come: its
+/// files may be removed, and not every server finds a mark that is gone.
 fn files(job: &Job) -> impl futures_util::Stream<Item = Result<FileEntry>> {
-    let pages = stream::try_unfold(
-        Some(None),
-        move |next: Option<Option<FileKey>>| async move {
-            let Some(after) = next else { return Ok(None) };
+    let first = (None, Some(None));
+    let pages = stream::try_unfold(first, move |(fetched, mut next)| async move {
+        let mut fetched: Option<Vec<FileEntry>> = fetched;
+        while let Some(after) = next.take() {
             let wanted = Listing {
                 prefix: String::new(),
                 after,
                 limit: FILES_A_PAGE,
                 digests: false,
             };
-            let (files, next) = patiently(|| job.store.list(&wanted)).await?;
-            let files = files.into_iter().map(Ok::<_, anyhow::Error>);
-            Ok::<_, anyhow::Error>(Some((stream::iter(files), next.map(Some))))
-        },
-    );
-    pages.try_flatten()
+            let (page, last) = patiently(|| job.store.list(&wanted)).await?;
+            next = last.map(Some);
+            if let Some(page) = fetched.replace(page) {
+                return Ok(Some((page, (fetched, next))));
+            }
+        }
+        Ok::<_, anyhow::Error>(fetched.map(|page| (page, (None, None))))
+    });
+    pages
+        .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
+        .try_flatten()
 }
 
 /// The directory that is written to.

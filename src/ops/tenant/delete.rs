@@ -121,7 +121,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         };
         let text = record.text();
         audit::record("delete", &tenant.id, {
-            let mut details = found.json();
+            let mut details = record.erased().clone();
             details.insert("file_removed".to_owned(), json!(file_removed));
             details
         });

@@ -23,7 +23,7 @@ use crate::config::Values;
 use crate::digest::{Digest, Hasher};
 use crate::key::{FileKey, Kind, ObjectKey};
 use crate::ops::listing::ManifestLine;
-use crate::ops::progress::Progress;
+use crate::ops::progress::{Progress, count};
 use crate::ops::site::Site;
 use crate::ops::{self, OperatorCommand, arguments};
 use crate::storage::holdings::Holdings;
@@ -76,9 +76,9 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         let exported = export.write(archive, &progress).await?;
         drop(progress);
         eprintln!(
-            "{}: {} files, {}{}",
+            "{}: {}, {}{}",
             tenant.id,
-            HumanCount(exported.files),
+            count(exported.files, "file"),
             HumanBytes(exported.bytes),
             match exported.before {
                 0 => String::new(),
@@ -120,8 +120,8 @@ impl Export {
             before,
             ..Exported::default()
         };
-        let last = archive.last_key().map(str::to_owned);
-        let is_behind = |key: &FileKey| last.as_deref().is_none_or(|last| key.as_str() > last);
+        let there = archive.take_there();
+        let is_new = |key: &FileKey| !there.contains(&Digest::of(key.as_str().as_bytes()));
         let own = self.holdings.own();
         let pages = self.holdings.objects(&own).map_err(anyhow::Error::from);
         let objects = pages.map_ok(|page| stream::iter(page.into_iter().map(Ok)));
@@ -129,7 +129,7 @@ impl Export {
             Ok(match held.kind {
                 Kind::File => {
                     let key = self.holdings.layout().file_of(&held.it.key);
-                    key.filter(is_behind).map(Ok)
+                    key.filter(is_new).map(Ok)
                 }
                 Kind::Other => Some(Err(held.it.key)),
                 Kind::Thumbnail | Kind::Import => None,

@@ -3,19 +3,16 @@
 
 use std::collections::HashSet;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use futures_util::{TryStreamExt as _, pin_mut, stream};
 
 use crate::digest::FileDigest;
 use crate::key::{Kind, ObjectKey, Original};
 use crate::ops::progress::Progress;
 use crate::storage::StoreError;
-use crate::storage::holdings::{Held, Holdings};
-use crate::storage::remains::Version;
+use crate::storage::holdings::Holdings;
 use crate::storage::scoped::{TenantStore, TenantStoreError};
 
-/// Pages that are erased at once: a request each.
-const PARALLEL_PAGES: usize = 4;
 const PARALLEL_HEADS: usize = 16;
 /// An upload that had begun before the tenant was suspended may end between.
 const MAX_PASSES: usize = 5;
@@ -38,11 +35,7 @@ impl Eraser<'_> {
                 return Ok(left);
             }
         }
-        ensure!(
-            false,
-            "new objects keep coming: is the tenant still in use?"
-        );
-        Ok(left)
+        bail!("new objects keep coming: is the tenant still in use?")
     }
 
     async fn abort_uploads(&self) -> Result<u64, StoreError> {
@@ -59,16 +52,17 @@ impl Eraser<'_> {
     }
 
     async fn erase_own(&self, progress: &Progress) -> Result<u64, StoreError> {
+        let mut erased = 0;
         let pages = self.holdings.versions(&self.holdings.own());
-        let erased = pages.map_ok(async |page: Vec<Held<Version>>| {
+        pin_mut!(pages);
+        while let Some(page) = pages.try_next().await? {
             let versions: Vec<_> = page.into_iter().map(|held| held.it).collect();
             self.holdings.erase(&versions).await?;
             let bytes = versions.iter().map(|version| version.size_bytes).sum();
             progress.add(versions.len() as u64, bytes);
-            Ok(versions.len() as u64)
-        });
-        let counts = erased.try_buffer_unordered(PARALLEL_PAGES);
-        counts.try_fold(0, async |all, count| Ok(all + count)).await
+            erased += versions.len() as u64;
+        }
+        Ok(erased)
     }
 
     /// Thumbnails of this tenant's files, wherever else they lie. Another

@@ -93,6 +93,11 @@ impl Record {
         self.write(source).await
     }
 
+    /// What was there when it began.
+    pub(super) fn erased(&self) -> &Map<String, Value> {
+        &self.content.erased
+    }
+
     pub(super) fn text(&self) -> String {
         serde_json::to_string_pretty(&self.content).unwrap_or_default()
     }

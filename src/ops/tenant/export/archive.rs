@@ -4,6 +4,7 @@
 //! A line of the manifest is written only when the member that it describes is
 //! durable. Whatever is behind the last line's member is cut off by who goes on.
 
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc::Receiver;
 
+use crate::digest::Digest;
 use crate::ops::listing::ManifestLine;
 
 /// Members are whole blocks of so many bytes.
@@ -38,7 +40,9 @@ pub(super) struct Archive {
     /// Lines of members that may not be durable.
     unnoted: Vec<String>,
     resumed: (u64, u64),
-    last_key: Option<String>,
+    /// The digests of the keys that an earlier run has written: servers do
+    /// not agree on the order of keys.
+    there: HashSet<Digest>,
 }
 
 enum Output {
@@ -72,7 +76,7 @@ impl Archive {
             noted: 0,
             unnoted: Vec::new(),
             resumed: (0, 0),
-            last_key: None,
+            there: HashSet::new(),
         }
     }
 
@@ -129,7 +133,7 @@ impl Archive {
             self.whole = member.offset + member.size_bytes.next_multiple_of(BLOCK);
             self.resumed.0 += 1;
             self.resumed.1 += member.size_bytes;
-            self.last_key = Some(member.key);
+            self.there.insert(Digest::of(member.key.as_bytes()));
             line.clear();
         }
         ensure!(
@@ -149,9 +153,9 @@ impl Archive {
         self.resumed
     }
 
-    /// The key of the last of them.
-    pub(super) fn last_key(&self) -> Option<&str> {
-        self.last_key.as_deref()
+    /// The digests of their keys.
+    pub(super) fn take_there(&mut self) -> HashSet<Digest> {
+        std::mem::take(&mut self.there)
     }
 
     /// Writes a file, whose bytes end with a `None` when they are whole, and
