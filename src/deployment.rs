@@ -122,7 +122,18 @@ impl Deployment {
         &self,
         open: impl Fn(&TenantSettings) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Registry<T>> {
-        let source = self.tenant_source()?;
+        self.registry_of(self.tenant_source()?, open)
+    }
+
+    /// The same with the files of `source`.
+    ///
+    /// # Errors
+    /// As [`Deployment::registry`].
+    pub fn registry_of<T: Send + Sync + 'static>(
+        &self,
+        source: Option<Arc<dyn TenantSource>>,
+        open: impl Fn(&TenantSettings) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Registry<T>> {
         match (&self.config.tenants, source) {
             (TenantsConfig::Single(settings), _) => {
                 let inner = open(settings).map_err(anyhow::Error::msg)?;

@@ -49,7 +49,7 @@ use crate::key::FileKey;
 use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::storage::scoped::TenantStore;
-use crate::tenant::{Registry, Secrets, Tenant};
+use crate::tenant::{Registry, Secrets, Tenant, TenantSettings};
 use crate::thumbnails::Thumbnails;
 
 /// What is served of a tenant.
@@ -96,6 +96,16 @@ impl Served {
     async fn forget(&self, tenant: &ServedTenant, key: &FileKey) {
         if let Some(leases) = &self.leases {
             leases.forget(&tenant.inner.tenancy, key).await;
+        }
+    }
+
+    /// These settings are not in force any more: nothing that was kept close
+    /// at hand under them is handed out again. What is under way may finish.
+    pub async fn forget_tenant(&self, settings: &TenantSettings) {
+        let tenancy = Tenancy::of(settings);
+        self.thumbnails.forget_tenant(&tenancy).await;
+        if let Some(leases) = &self.leases {
+            leases.forget_tenant(&tenancy).await;
         }
     }
 }

@@ -15,6 +15,7 @@ mod migrate;
 mod progress;
 pub mod secret;
 pub mod site;
+pub mod table;
 pub mod tenant;
 mod verify;
 

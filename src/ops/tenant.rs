@@ -1,9 +1,16 @@
 //! `kura tenant`: the tenants and their files. A subcommand is a file below,
 //! and a row in [`COMMANDS`].
 
+mod add;
+mod assignments;
+mod change;
 mod delete;
 mod export;
 mod list;
+mod masked;
+mod set;
+mod show;
+mod suspend;
 mod usage;
 
 use anyhow::{Context, Result};
@@ -18,6 +25,11 @@ pub(super) const COMMAND: OperatorCommand = OperatorCommand { describe, run };
 /// Its subcommands, in the order of `kura tenant help`.
 const COMMANDS: &[OperatorCommand] = &[
     list::COMMAND,
+    show::COMMAND,
+    add::COMMAND,
+    set::COMMAND,
+    suspend::SUSPEND,
+    suspend::RESUME,
     usage::COMMAND,
     export::COMMAND,
     delete::COMMAND,
@@ -25,7 +37,7 @@ const COMMANDS: &[OperatorCommand] = &[
 
 fn describe() -> Command {
     Command::new("tenant")
-        .about("Lists, adds, changes and suspends tenants")
+        .about("Lists, adds, changes, suspends, exports and erases tenants")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(COMMANDS.iter().map(|command| (command.describe)()))

@@ -153,7 +153,11 @@ async fn single_tenant_is_there_from_the_start_and_stays() {
     assert_eq!(registry.get(&id("default")).unwrap().inner, 7);
     assert!(registry.get(&id("other")).is_none());
     Arc::new(registry)
-        .run(Duration::from_secs(1), CancellationToken::new())
+        .run(
+            Duration::from_secs(1),
+            async |_| {},
+            CancellationToken::new(),
+        )
         .await;
 }
 
@@ -435,11 +439,11 @@ async fn running_registry_refreshes_at_once_and_again_until_cancelled() {
     shelf.list_fails.store(true, Ordering::Relaxed);
     let registry = Arc::new(shared_registry(shelf.clone()));
     let cancel = CancellationToken::new();
-    let running = tokio::spawn(
-        registry
-            .clone()
-            .run(Duration::from_millis(1), cancel.clone()),
-    );
+    let running = tokio::spawn(registry.clone().run(
+        Duration::from_millis(1),
+        async |_| {},
+        cancel.clone(),
+    ));
     while shelf.passes.load(Ordering::Relaxed) < 3 {
         tokio::task::yield_now().await;
     }

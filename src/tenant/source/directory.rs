@@ -395,7 +395,7 @@ mod tests {
                 .filter_map(|it| it.unwrap().ok())
                 .collect();
             let now = source.read("a.yml").await.unwrap();
-            assert_eq!(written, [now.text.clone()]);
+            assert_eq!(written, std::slice::from_ref(&now.text));
             read = Some(now);
         }
     }
