@@ -27,9 +27,10 @@ const FILES_A_PAGE: usize = 1000;
 /// Writes every file of the tenant; then sees what the listing names besides.
 pub(super) async fn run(job: &Arc<Job>, root: &Path, report: &mut Report) -> Result<()> {
     let target = Arc::new(Target {
-        staging: match job.dry_run {
-            true => None,
-            false => Some(Staging::open(root)?),
+        staging: if job.dry_run {
+            None
+        } else {
+            Some(Staging::open(root)?)
         },
         root: root.to_owned(),
     });

@@ -61,19 +61,18 @@ impl Job {
         let row = self.row(key.as_str())?;
         check_size(row.as_ref(), size_bytes)?;
         let expected = row.as_ref().and_then(|row| row.digest);
-        let mut there = match look_first {
-            true => self.head(key).await?,
-            false => None,
+        let mut there = if look_first {
+            self.head(key).await?
+        } else {
+            None
         };
         if there.is_none() && self.dry_run {
             let (_, right) = source.digest(expected).await?;
-            return match right {
-                true => Ok(Outcome::Moved {
-                    size_bytes,
-                    source_removed: false,
-                }),
-                false => Err(wrong_digest()),
+            let would_move = Outcome::Moved {
+                size_bytes,
+                source_removed: false,
             };
+            return right.then_some(would_move).ok_or_else(wrong_digest);
         }
         if there.is_none() {
             if let Some(digest) = self.send(key, &source, row.as_ref()).await? {

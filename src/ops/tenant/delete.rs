@@ -25,7 +25,6 @@ use crate::ops::progress::Progress;
 use crate::ops::site::Site;
 use crate::ops::{self, OperatorCommand, arguments, audit};
 use crate::storage::holdings::Holdings;
-use crate::tenant::source::TenantSource;
 use crate::tenant::{State, TenantId, TenantSettings};
 
 /// The subcommand.
@@ -85,6 +84,11 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 tenant.id
             );
         }
+        ensure!(
+            confirmed.is_none() || site.broken.is_empty(),
+            "the files of other tenants cannot be used, and one might have its folder in this \
+             one's: mend them first (`kura tenant list`)"
+        );
         let holdings = site.holdings(&tenant)?;
         let progress = Progress::new("counting");
         let found = Estate::count(&holdings, &progress).await?;
@@ -112,17 +116,17 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         let left = eraser.erase(&progress).await?;
         drop(progress);
         record.end(source.as_deref(), left).await?;
-        let file_removed = match &source {
-            Some(source) if !matches.get_flag("keep-file") => {
-                remove_file(source.as_ref(), &tenant.id).await?;
-                true
-            }
-            _ => false,
-        };
+        // As it was read: who has changed it meanwhile may want it.
+        let file = site.file(tenant.id.as_str());
+        let file = file.filter(|_| !matches.get_flag("keep-file"));
+        if let (Some((name, read)), Some(source)) = (&file, &source) {
+            let removed = source.remove(name, read).await;
+            removed.context("the objects are erased, but the tenant's file was not removed")?;
+        }
         let text = record.text();
         audit::record("delete", &tenant.id, {
             let mut details = record.erased().clone();
-            details.insert("file_removed".to_owned(), json!(file_removed));
+            details.insert("file_removed".to_owned(), json!(file.is_some()));
             details
         });
         println!("{text}");
@@ -187,17 +191,4 @@ impl Estate {
             );
         }
     }
-}
-
-/// The tenant is gone when its file is.
-async fn remove_file(source: &dyn TenantSource, id: &TenantId) -> Result<()> {
-    let context = "the objects are erased, but the tenant's file was not removed";
-    let listed = source.list().await.context(context)?;
-    let listed = listed.into_iter().find(|file| file.id == id.as_str());
-    let listed = listed.context("there is no tenant file any more")?;
-    let read = source.read(&listed.file_name).await.context(context)?;
-    source
-        .remove(&listed.file_name, &read)
-        .await
-        .context(context)
 }

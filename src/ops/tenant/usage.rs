@@ -188,33 +188,32 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
 }
 
 fn print(counts: &[(String, Area, Usage)], versions: bool) {
-    let mut sum = Usage::default();
-    counts.iter().for_each(|(_, _, usage)| sum.add(usage));
-    let name_of = |(name, ..): &(String, Area, Usage)| name.len();
-    let width = counts.iter().map(name_of).max().unwrap_or(0).max(6);
-    let mut header = format!("{:width$}", "tenant");
-    for kind in Kind::ALL {
-        header += &format!("{kind:>12}{:>13}", "");
-    }
-    header += &format!("{:>12}{:>13}", "total", "");
-    if versions {
-        header += &format!("{:>12}{:>13}{:>12}", "old", "", "deleted");
-    }
-    println!("{}", header.trim_end());
+    let widths = counts.iter().map(|(name, ..)| name.len());
+    let width = widths.max().unwrap_or(0).max(6);
+    let mut titles: Vec<_> = Kind::ALL.map(|kind| kind.to_string().to_uppercase()).into();
+    titles.push("TOTAL".to_owned());
+    titles.extend(versions.then(|| "OLD".to_owned()));
+    let titles = titles.iter().map(|title| format!("{title:>12}{:13}", ""));
+    let titles: String = titles
+        .chain(versions.then(|| "     DELETED".to_owned()))
+        .collect();
+    println!("{:width$}{}", "TENANT", titles.trim_end());
     let line = |name: &str, usage: &Usage| {
-        let mut line = format!("{name:width$}");
-        let kinds = Kind::ALL.map(|kind| usage.of(kind));
-        for count in kinds.into_iter().chain([usage.total()]) {
-            line += &cell(count);
-        }
-        if versions {
-            line += &cell(usage.old_versions);
-            line += &format!("{:>12}", HumanCount(usage.delete_markers).to_string());
-        }
-        println!("{line}");
+        let kinds = Kind::ALL.map(|kind| usage.of(kind)).into_iter();
+        let cells = kinds.chain([usage.total()]);
+        let mut cells: Vec<_> = cells
+            .chain(versions.then_some(usage.old_versions))
+            .map(cell)
+            .collect();
+        cells.extend(
+            versions.then(|| format!("{:>12}", HumanCount(usage.delete_markers).to_string())),
+        );
+        println!("{name:width$}{}", cells.concat());
     };
+    let mut sum = Usage::default();
     for (name, _, usage) in counts {
         line(name, usage);
+        sum.add(usage);
     }
     if counts.len() > 1 {
         line("total", &sum);

@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,6 +20,8 @@ use crate::ops::listing::ManifestLine;
 
 /// Members are whole blocks of so many bytes.
 const BLOCK: u64 = 512;
+/// Two empty ones.
+const END: [u8; 1024] = [0; 1024];
 /// So much may have to be fetched again after a kill.
 const UNNOTED_BYTES: u64 = 64 << 20;
 const UNNOTED_FILES: usize = 1000;
@@ -96,6 +99,7 @@ impl Archive {
         let open = |path: &Path| {
             let mut options = File::options();
             let opened = options
+                .mode(0o600)
                 .read(true)
                 .write(true)
                 .create(true)
@@ -251,7 +255,7 @@ impl Archive {
             }
         };
         self.append_entry("manifest.jsonl", size_bytes, SystemTime::now(), manifest)?;
-        self.write_all(&[0; 2 * BLOCK as usize])?;
+        self.write_all(&END)?;
         self.flush()?;
         let Output::File {
             file,
