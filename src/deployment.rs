@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::config::{DeploymentConfig, TenantsConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
+use crate::storage::holdings::Holdings;
 use crate::storage::s3::{Connection, S3Source, S3Store};
 use crate::tenant::role::Role;
 use crate::tenant::source::{DirectorySource, TenantSource};
@@ -180,6 +181,14 @@ impl Deployment {
     #[must_use]
     pub fn role(&self, settings: &TenantSettings) -> Option<Role> {
         self.stores.role(settings)
+    }
+
+    /// Opens all that a tenant's store holds of it.
+    ///
+    /// # Errors
+    /// When its bucket cannot be used.
+    pub fn holdings(&self, settings: &TenantSettings) -> Result<Holdings, String> {
+        self.stores.holdings(settings)
     }
 
     /// True when any bucket answers, or there is none to ask.

@@ -5,6 +5,7 @@
 //! turns them into a [`StoreKey`], the full key inside a bucket or a directory.
 //! A `StoreKey` therefore always lies inside its tenant's folders.
 
+mod kind;
 mod layout;
 mod thumb;
 
@@ -12,6 +13,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+pub use self::kind::Kind;
 pub use self::layout::Layout;
 pub use self::thumb::{Original, ThumbKey};
 

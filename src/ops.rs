@@ -6,13 +6,19 @@
 //! them. Results go to standard output; logs, progress and the [`audit`]
 //! lines of changes to standard error.
 
+mod arguments;
 pub mod audit;
 pub mod doctor;
+mod gc;
 pub mod healthcheck;
+mod listing;
+mod migrate;
+mod progress;
 pub mod secret;
 pub mod site;
 pub mod table;
 pub mod tenant;
+mod verify;
 pub mod vhosts;
 
 use anyhow::Result;
@@ -31,7 +37,14 @@ pub struct OperatorCommand {
 }
 
 /// All of them, in the order of `kura help`.
-pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND, vhosts::COMMAND, doctor::COMMAND];
+pub const COMMANDS: &[OperatorCommand] = &[
+    tenant::COMMAND,
+    vhosts::COMMAND,
+    migrate::COMMAND,
+    verify::COMMAND,
+    gc::COMMAND,
+    doctor::COMMAND,
+];
 
 /// The settings by which the commands find the store and the tenants.
 #[must_use]

@@ -9,12 +9,14 @@ pub mod buffer;
 #[doc(hidden)]
 pub mod contract;
 pub mod directory;
+pub mod holdings;
 #[doc(hidden)]
 pub mod memory;
 #[doc(hidden)]
 pub mod model;
 pub mod names;
 pub mod parts;
+pub mod remains;
 pub mod s3;
 pub mod scoped;
 pub mod stored_name;

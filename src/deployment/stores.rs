@@ -19,6 +19,8 @@ use crate::http::TenantService;
 use crate::metrics::Metrics;
 use crate::storage::BlobStore;
 use crate::storage::directory::DirectoryStore;
+use crate::storage::holdings::Holdings;
+use crate::storage::remains::Remains;
 use crate::storage::s3::{Bucket, Connection, S3Store};
 use crate::storage::scoped::TenantStore;
 use crate::tenant::role::{Role, RoleChoice};
@@ -82,7 +84,7 @@ struct Limits {
 #[derive(Clone)]
 enum Opened {
     /// A directory, whose store is one for all.
-    Directory(Arc<dyn BlobStore>),
+    Directory(Arc<DirectoryStore>),
     /// What its tenants' stores share.
     S3(Arc<Bucket>),
 }
@@ -133,6 +135,19 @@ impl Stores {
             store: TenantStore::new(store, settings.layout.clone(), self.import_ttl),
             tenancy: Tenancy::of(settings),
         })
+    }
+
+    /// All that is a tenant's, by the server's own credentials: unfinished
+    /// uploads can only be listed for a whole bucket, which no role of one
+    /// tenant should be able to.
+    pub(super) fn holdings(&self, settings: &TenantSettings) -> Result<Holdings, String> {
+        let Limits { share, .. } = self.limits(&settings.id);
+        let opened = self.bucket(&settings.bucket);
+        let remains: Arc<dyn Remains> = match opened.map_err(|error| format!("{error:#}"))?.0 {
+            Opened::Directory(store) => store,
+            Opened::S3(bucket) => Arc::new(S3Store::new(bucket, settings.layout.clone(), share)),
+        };
+        Ok(Holdings::new(remains, settings.layout.clone()))
     }
 
     /// A tenant's limits. They outlive its settings: a change of these must not
@@ -253,7 +268,7 @@ impl Stores {
     }
 }
 
-fn open_directory(root: &Path, bucket: &str) -> Result<Arc<dyn BlobStore>> {
+fn open_directory(root: &Path, bucket: &str) -> Result<Arc<DirectoryStore>> {
     anyhow::ensure!(
         bucket != CACHE_FOLDER,
         "a directory store has its cache in `{CACHE_FOLDER}`: no bucket can have this name"

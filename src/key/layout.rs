@@ -8,6 +8,8 @@ use super::{
 
 /// The longest folder of a tenant, in bytes.
 const MAX_FOLDER_BYTES: usize = 255;
+/// What the names of trial objects begin with.
+const PROBE: &str = "tmp/.kura-probe-";
 
 /// A tenant's folders inside a bucket. Each is empty or ends with a slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +142,14 @@ impl Layout {
     /// A key of Kura's own, for trying out what the store can do.
     #[must_use]
     pub fn probe(&self, nonce: &str) -> StoreKey {
-        StoreKey(format!("{}tmp/.kura-probe-{nonce}", self.folder))
+        StoreKey(format!("{}{PROBE}{nonce}", self.folder))
+    }
+
+    /// True for the full key of one of those.
+    #[must_use]
+    pub fn is_probe(&self, full: &str) -> bool {
+        let name = full.strip_prefix(&self.folder);
+        name.is_some_and(|name| name.starts_with(PROBE))
     }
 
     /// The reserved folder that `full` lies in, if any: where thumbnails and

@@ -4,18 +4,23 @@
 mod kept;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use self::kept::Kept;
-
 use crate::config::Values;
 use crate::deployment::{Deployment, Probe};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
+use crate::storage::holdings::Holdings;
 use crate::tenant::registry::Summary;
 use crate::tenant::source::{TenantFile, TenantSource};
 use crate::tenant::{Registry, TenantId, TenantSettings};
+
+/// How long a transfer waits for others to give memory back; their bandwidth
+/// may be limited.
+const PATIENCE: Duration = Duration::from_hours(24);
 
 /// A deployment and its tenants.
 pub struct Site {
@@ -38,8 +43,12 @@ impl Site {
     /// When the settings cannot be used, or the files not be listed.
     pub async fn open(values: &Values) -> Result<Self> {
         let metrics = Metrics::default();
-        let deployment =
-            Deployment::open(values.deployment()?, Probe::WhenNeeded, &metrics).await?;
+        let mut config = values.deployment()?;
+        // There is nobody to share the memory with, and nobody who waits for
+        // an answer.
+        config.limits.tenant_memory_bytes = config.limits.memory_bytes;
+        config.limits.patience = PATIENCE;
+        let deployment = Deployment::open(config, Probe::WhenNeeded, &metrics).await?;
         let files = deployment.tenant_source()?.map(Kept::new).map(Arc::new);
         let source = files.clone().map(|files| files as Arc<dyn TenantSource>);
         let tenants = deployment.registry_of(source, |_| Ok(()))?;
@@ -89,5 +98,14 @@ impl Site {
     pub fn open_tenant(&self, settings: &TenantSettings) -> Result<TenantService> {
         let opened = self.deployment.open_tenant(settings);
         opened.map_err(anyhow::Error::msg)
+    }
+
+    /// All that a tenant's store holds of it.
+    ///
+    /// # Errors
+    /// When its bucket cannot be used.
+    pub fn holdings(&self, settings: &TenantSettings) -> Result<Holdings> {
+        let holdings = self.deployment.holdings(settings);
+        holdings.map_err(anyhow::Error::msg)
     }
 }

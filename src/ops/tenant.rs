@@ -4,11 +4,14 @@
 mod add;
 mod assignments;
 mod change;
+mod delete;
+mod export;
 mod list;
 pub(super) mod masked;
 mod set;
 mod show;
 mod suspend;
+mod usage;
 
 use anyhow::{Context, Result};
 use clap::{ArgMatches, Command};
@@ -27,11 +30,14 @@ const COMMANDS: &[OperatorCommand] = &[
     set::COMMAND,
     suspend::SUSPEND,
     suspend::RESUME,
+    usage::COMMAND,
+    export::COMMAND,
+    delete::COMMAND,
 ];
 
 fn describe() -> Command {
     Command::new("tenant")
-        .about("Lists, adds, changes and suspends tenants")
+        .about("Lists, adds, changes, suspends, exports and erases tenants")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(COMMANDS.iter().map(|command| (command.describe)()))

@@ -13,6 +13,7 @@ mod errors;
 mod listing;
 mod reading;
 mod record;
+mod remains;
 mod staging;
 mod tree;
 mod writing;
@@ -183,14 +184,18 @@ impl DirectoryStore {
                 .iter()
                 .map(|entry| entry.key.as_str())
                 .collect();
-            for siblings in keys.chunk_by(|a, b| tree::split(a).0 == tree::split(b).0) {
-                removed += self.tree.delete(siblings)?;
-            }
+            removed += self.remove(&keys)?;
             if !page.more {
                 return Ok(removed);
             }
             after = keys.last().map(|&key| key.to_owned());
         }
+    }
+
+    /// Removes those of `keys` that are there and says how many were.
+    fn remove(&self, keys: &[&str]) -> Result<u64, StoreError> {
+        let siblings = keys.chunk_by(|a, b| tree::split(a).0 == tree::split(b).0);
+        siblings.map(|keys| self.tree.delete(keys)).sum()
     }
 
     /// Runs `act` on this store, on a thread that may block.

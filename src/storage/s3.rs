@@ -17,6 +17,7 @@ mod listing;
 mod multipart;
 mod observe;
 mod put;
+mod remains;
 mod role;
 mod streaming;
 mod tenant_files;

@@ -1,15 +1,17 @@
 //! Listing, and deleting what is listed.
 
 use aws_sdk_s3::error::BuildError;
+use aws_sdk_s3::types::builders::ObjectIdentifierBuilder;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::answer::unsigned;
 use super::{S3Store, claim, error};
+use crate::storage::remains::MAX_ERASED;
 use crate::storage::{Entry, Page, StoreError};
 
 /// S3 lists and deletes at most so many objects with one request.
-const MAX_BATCH: usize = 1000;
+pub(super) const MAX_BATCH: usize = MAX_ERASED;
 /// How many objects are looked at more closely at once.
 const PARALLEL_HEADS: usize = 16;
 
@@ -100,17 +102,23 @@ impl S3Store {
                 return Ok(deleted);
             }
             deleted += page.entries.len() as u64;
-            self.delete_batch(page.entries).await?;
+            let entries = page.entries.into_iter();
+            self.delete_batch(entries.map(|it| ObjectIdentifier::builder().key(it.key)))
+                .await?;
             if !page.more {
                 return Ok(deleted);
             }
         }
     }
 
-    async fn delete_batch(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+    /// Deletes up to [`MAX_BATCH`] objects, or versions of them.
+    pub(super) async fn delete_batch(
+        &self,
+        objects: impl Iterator<Item = ObjectIdentifierBuilder>,
+    ) -> Result<(), StoreError> {
         let mut delete = Delete::builder().quiet(true);
-        for entry in entries {
-            let object = ObjectIdentifier::builder().key(entry.key).build();
+        for object in objects {
+            let object = object.build();
             delete = delete.objects(object.map_err(|error| impossible(&error))?);
         }
         let request = self.bucket.client.delete_objects();

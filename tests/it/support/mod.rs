@@ -5,6 +5,7 @@ pub mod app;
 pub mod bench;
 pub mod drills;
 pub mod hostile;
+pub mod operator;
 pub mod pictures;
 pub mod process;
 pub mod raw;

@@ -97,15 +97,7 @@ impl Seaweed {
 
     /// Makes a bucket, waiting for the server to be up.
     pub async fn bucket(&self, name: &str) {
-        let key = static_key();
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .endpoint_url(&self.endpoint)
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new(key.id, key.secret, None, None, "test"))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .force_path_style(true);
-        let client = aws_sdk_s3::Client::from_conf(config.build());
+        let client = self.client();
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             match client.create_bucket().bucket(name).send().await {
@@ -114,6 +106,19 @@ impl Seaweed {
                 Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
             }
         }
+    }
+
+    /// The SDK's client, to do what Kura does not.
+    pub fn client(&self) -> aws_sdk_s3::Client {
+        let key = static_key();
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.endpoint)
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new(key.id, key.secret, None, None, "test"))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .force_path_style(true);
+        aws_sdk_s3::Client::from_conf(config.build())
     }
 
     /// How it is reached.
