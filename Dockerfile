@@ -32,7 +32,7 @@ RUN set -eu; \
     dpkg --add-architecture "$TARGETARCH"; \
     apt-get update; \
     apt-get install -y --no-install-recommends \
-      ca-certificates fonts-ipaexfont-gothic nasm "$gcc" "musl-dev:$TARGETARCH"; \
+      ca-certificates fonts-ipaexfont-gothic gcc libc6-dev nasm "$gcc" "musl-dev:$TARGETARCH"; \
     rm -rf /var/lib/apt/lists/*; \
     rustup target add "$cpu-unknown-linux-musl"; \
     echo "$cpu-unknown-linux-musl" > /target
