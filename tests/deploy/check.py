@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -28,6 +29,18 @@ CLOSING_SECONDS = 8
 FARGATE = {1024: (2048, 8192), 2048: (4096, 16384), 4096: (8192, 30720)}
 DEFAULT_GRACE_SECONDS = 25
 SECRET = "0123456789abcdef0123456789abcdef"
+
+# Stands for the AWS CLI, and for a task that has stopped.
+AWS = """#!/bin/sh
+case "$*" in
+  *run-task*) echo arn:aws:ecs:ap-northeast-1:111122223333:task/c/1f ;;
+  *lastStatus*) echo STOPPED ;;
+  *exitCode*) echo "$EXIT_CODE" ;;
+  *stoppedReason*) echo "the image cannot be pulled" ;;
+  *filter-log-events*) for word; do case $word in *1f) echo "$word" ;; esac; done ;;
+  *) exit 99 ;;
+esac
+"""
 
 
 def read(path):
@@ -187,6 +200,22 @@ class Ecs(Case):
                 request["networkConfiguration"]["awsvpcConfiguration"]["subnets"],
                 ["subnet-1", "subnet-2"],
             )
+
+
+    def test_command_shows_its_log_and_ends_with_its_exit_code(self):
+        with tempfile.TemporaryDirectory() as directory:
+            aws = Path(directory, "aws")
+            aws.write_text(AWS)
+            aws.chmod(0o755)
+            environment = {"CLUSTER": "c", "SUBNETS": "s", "SECURITY_GROUPS": "s", "POLL_SECONDS": "0"}
+            path = f"{directory}:{os.environ['PATH']}"
+            for exit_code, ended in [("3", 3), ("None", 1)]:
+                ran = subprocess.run(
+                    [DEPLOY / "ecs/run", "kura", "tenant", "list"],
+                    env=environment | {"PATH": path, "EXIT_CODE": exit_code},
+                    capture_output=True, text=True,
+                )
+                self.assertEqual((ran.returncode, ran.stdout), (ended, "kura-command/kura/1f\n"))
 
 
 class Aws(Case):
