@@ -10,12 +10,13 @@ export KURA_STORE ?= dir:./kura-data
 # Seconds for each fuzz target.
 SECONDS ?= 60
 
-.PHONY: help run build test test-redmine test-deps lint lint-deps bench bench-thumbnails bench-redmine fuzz clean
+.PHONY: help run build test test-deploy test-image test-redmine test-deps lint lint-deps bench bench-thumbnails bench-redmine fuzz clean
 
 help:
 	@echo "make run    build and start Kura on ./kura-data"
 	@echo "make test   install what the tests need, and run all of them"
 	@echo "make test-redmine [VERSION=5.0.4] [ONLY=\"core faults\"]   only what runs in the real Redmine"
+	@echo "make test-image   the static binary in a root that has nothing else (builds it; root or sudo)"
 	@echo "make lint   formatting, clippy, documentation, dependencies"
 	@echo "make bench  measure a release build: time, memory, S3 requests"
 	@echo "make bench-thumbnails [ONLY=webp]   thumbnails beside libvips, ImageMagick and MuPDF"
@@ -46,7 +47,19 @@ $(VENV)/.installed: tests/requirements.txt
 
 test: test-deps
 	$(CARGO) test --locked $(FEATURES)
+	$(MAKE) --no-print-directory test-deploy
 	tests/redmine/run
+
+# deploy/ against what will read it.
+test-deploy: test-deps
+	$(CARGO) build --locked $(FEATURES)
+	$(VENV)/bin/python tests/deploy/check.py
+
+# Not a part of `make test`: it takes a release build of its own.
+IMAGE_TARGET = $(shell uname -m)-unknown-linux-musl
+test-image: test-deps
+	$(CARGO) build --release --locked $(FEATURES) --target $(IMAGE_TARGET)
+	$(if $(filter 0,$(shell id -u)),,sudo) $(VENV)/bin/python tests/image/check.py target/$(IMAGE_TARGET)/release/kura
 
 # Kura with the plugin under the real Redmine: of one version, or some tiers only.
 test-redmine:

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use reqwest::Method;
@@ -14,17 +14,26 @@ use tokio::sync::Mutex;
 use crate::support::pattern;
 use crate::support::process::{Process, run};
 use crate::support::s3_server::S3Server;
+use crate::support::stand::eventually;
 
 /// The uploads that were acknowledged: key → seed and size.
 type Acknowledged = Arc<Mutex<HashMap<String, (u64, usize)>>>;
 
+/// Of the uploads: with parts of 5 MiB, the last takes two.
 const SIZES: [usize; 4] = [10, 3000, 300_000, 6 << 20];
 
+/// And this one five.
+const LARGE: usize = 22 << 20;
+
 /// Uploads without a pause until the process answers no more.
-async fn upload_until_it_ends(process: &Process, worker: u64, acknowledged: &Acknowledged) {
-    for n in 0.. {
+async fn upload_until_it_ends(
+    process: &Process,
+    worker: u64,
+    sizes: &[usize],
+    acknowledged: &Acknowledged,
+) {
+    for (n, size) in (0..).zip(sizes.iter().copied().cycle()) {
         let seed = worker * 1_000_000 + n;
-        let size = SIZES[usize::try_from(seed % 4).unwrap()];
         let name = format!("261122194559_{}.bin", n % 5);
         let Ok(reply) = process.upload(&name, pattern(seed, size)).send().await else {
             return;
@@ -96,7 +105,8 @@ async fn nothing_acknowledged_is_lost_by_kill_9_and_leftovers_are_swept() {
     let start = || Process::directory(root.path().to_str().unwrap(), &[]);
     for round in 0..6 {
         let process = start();
-        let workers = (0..6).map(|w| upload_until_it_ends(&process, round * 10 + w, &acknowledged));
+        let workers =
+            (0..6).map(|w| upload_until_it_ends(&process, round * 10 + w, &SIZES, &acknowledged));
         // Each round is cut off at another moment.
         let moment = Duration::from_millis(90 + 61 * round);
         let _ = tokio::time::timeout(moment, join_all(workers)).await;
@@ -115,19 +125,29 @@ async fn nothing_acknowledged_is_lost_by_kill_9_and_leftovers_are_swept() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_by_sigterm_under_load() {
     let server = S3Server::start().await.with_bucket("files");
-    let settings = [("KURA_PART_BYTES", "5242880"), ("KURA_GRACE_SECONDS", "10")];
+    server.latency(Duration::from_millis(20));
+    let grace = Duration::from_secs(20);
+    let settings = [("KURA_PART_BYTES", "5242880"), ("KURA_GRACE_SECONDS", "20")];
     let process = Process::s3(&server.endpoint(), "files", &settings);
     let acknowledged = Acknowledged::default();
-    let load = join_all((0..6).map(|w| upload_until_it_ends(&process, w, &acknowledged)));
+    let small = (0..4).map(|w| upload_until_it_ends(&process, w, &SIZES, &acknowledged));
+    let large = (4..6).map(|w| upload_until_it_ends(&process, w, &[LARGE], &acknowledged));
+    let load = async { tokio::join!(join_all(small), join_all(large)) };
     let terminate = async {
-        tokio::time::sleep(Duration::from_millis(700)).await;
+        eventually("uploads of one part and of several are under way", || {
+            server.keys("files").len() > 20 && !server.open_uploads().is_empty()
+        })
+        .await;
         process.terminate();
+        Instant::now()
     };
-    tokio::join!(load, terminate);
+    let (_, asked) = tokio::join!(load, terminate);
     assert_eq!(process.exit_code().await, Some(0));
+    assert!(asked.elapsed() < grace, "{:?} to end", asked.elapsed());
     assert_eq!(server.open_uploads(), []);
     let acknowledged = acknowledged.lock().await;
-    assert!(acknowledged.len() > 20);
+    let large = acknowledged.values().filter(|(_, size)| *size == LARGE);
+    assert!(large.count() > 0, "a large upload under way was finished");
     for (key, (seed, size)) in acknowledged.iter() {
         let object = server.object("files", &format!("user001/{key}")).unwrap();
         assert!(object.bytes() == pattern(*seed, *size), "{key}");

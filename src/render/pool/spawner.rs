@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 
@@ -86,5 +87,20 @@ fn spawn(options: &PoolOptions, drills: bool) -> io::Result<Spawned> {
     if let Some(font) = &options.fallback_font {
         command.arg("--fallback-font").arg(font);
     }
-    Ok((command.spawn()?, ours))
+    let child = command.spawn();
+    let child = child.map_err(|error| name_what_is_missing(&options.program, error))?;
+    Ok((child, ours))
+}
+
+/// In a root that has next to nothing, "no such file" has to say which.
+fn name_what_is_missing(program: &Path, error: io::Error) -> io::Error {
+    let needed = [program, Path::new("/dev/null")];
+    // The program may have been replaced: then its link leads nowhere and works.
+    match needed.iter().find(|path| path.symlink_metadata().is_err()) {
+        Some(path) => io::Error::new(
+            error.kind(),
+            format!("{} is missing ({error})", path.display()),
+        ),
+        None => error,
+    }
 }
