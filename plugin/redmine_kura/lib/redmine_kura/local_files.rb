@@ -109,6 +109,14 @@ module RedmineKura
       FileUtils.rm_f(probe) if probe
     end
 
+    # What this disk refuses, as an Error.
+    def raise_readably(error)
+      case error
+      when Errno::ENOSPC, Errno::EDQUOT then raise Error::Full, "KURA_LOCAL_DIR is full: #{error.message}"
+      else raise Error::Misconfigured, "KURA_LOCAL_DIR cannot be written to: #{error.message}"
+      end
+    end
+
     # {files: count, bytes: sum} of what is kept for this tenant.
     def usage
       all = entries
@@ -142,12 +150,13 @@ module RedmineKura
     def make_directory(path)
       return if File.directory?(path)
 
-      FileUtils.mkdir_p(path, mode: 0o700)
+      base = @configuration.local_dir
+      FileUtils.mkdir_p(base, mode: 0o700)
       # In a directory for all, like /tmp, somebody else may have made it first.
-      owner = File.lstat(@configuration.local_dir).uid
-      return if [0, Process.euid].include?(owner)
+      owner = File.lstat(base).uid
+      raise Error::Misconfigured, "KURA_LOCAL_DIR belongs to another user (#{owner}): #{base}" unless [0, Process.euid].include?(owner)
 
-      raise Error::Misconfigured, "KURA_LOCAL_DIR belongs to another user (#{owner}): #{@configuration.local_dir}"
+      FileUtils.mkdir_p(path, mode: 0o700)
     end
 
     # Keys and digests are hashed: the same key with other bytes is another file, and nothing in
@@ -169,7 +178,7 @@ module RedmineKura
     def fill(path)
       response = yield
       make_directory(File.dirname(path))
-      part = "#{path}.#{SecureRandom.hex(6)}.part"
+      part = part_of(path)
       File.open(part, flags: File::WRONLY | File::CREAT | File::EXCL, perm: 0o600, binmode: true) do |file|
         response.each {|piece| file.write(piece)}
       end
@@ -187,10 +196,10 @@ module RedmineKura
     # Redmine deletes is gone at once whatever Kura keeps.
     def linked(path, leased)
       return nil if leased.nil?
-      return path if File.symlink?(path) && File.readlink(path) == leased
+      return kept(path) if File.symlink?(path) && File.readlink(path) == leased
 
       make_directory(File.dirname(path))
-      part = "#{path}.#{SecureRandom.hex(6)}.part"
+      part = part_of(path)
       File.symlink(leased, part)
       File.rename(part, path)
       path
@@ -198,11 +207,9 @@ module RedmineKura
       raise_readably(e)
     end
 
-    def raise_readably(error)
-      case error
-      when Errno::ENOSPC, Errno::EDQUOT then raise Error::Full, "KURA_LOCAL_DIR is full: #{error.message}"
-      else raise Error::Misconfigured, "KURA_LOCAL_DIR cannot be written to: #{error.message}"
-      end
+    # Beside the path, under a name that fits however long the file's own is.
+    def part_of(path)
+      File.join(File.dirname(path), "#{SecureRandom.hex(6)}.part")
     end
 
     def lease(id)
