@@ -124,10 +124,10 @@ module RedmineKura
     end
 
     # Removes what was not used for long, then what was used longest ago, until the rest fits.
-    def sweep
+    def sweep(bytes = @configuration.local_bytes)
       @swept_at = RedmineKura.clock
       File.open(File.join(directory, '.sweep'), File::RDWR | File::CREAT, 0o600) do |lock|
-        remove_old if lock.flock(File::LOCK_EX | File::LOCK_NB)
+        remove_old(bytes) if lock.flock(File::LOCK_EX | File::LOCK_NB)
       end
     rescue SystemCallError, Error => e
       RedmineKura.logger.warn("Kura: local files cannot be swept: #{e.message}")
@@ -186,6 +186,8 @@ module RedmineKura
       sweep_now_and_then
       path
     rescue SystemCallError => e
+      # With less room than KURA_LOCAL_BYTES: what is not in use goes, for the next try.
+      sweep(0) if e.is_a?(Errno::ENOSPC) || e.is_a?(Errno::EDQUOT)
       raise_readably(e)
     ensure
       response&.close
@@ -236,7 +238,7 @@ module RedmineKura
       end.compact
     end
 
-    def remove_old
+    def remove_old(bytes)
       kept_from = Time.now - KEEP_SECONDS
       total = 0
       # From the last used to the first: what no longer fits is what was used longest ago.
@@ -245,7 +247,7 @@ module RedmineKura
         next if stat.mtime > kept_from
 
         old = stat.mtime < Time.now - @configuration.local_seconds
-        remove(path) if old || total > @configuration.local_bytes
+        remove(path) if old || total > bytes
       end
     end
 

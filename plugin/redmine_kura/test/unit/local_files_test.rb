@@ -137,6 +137,19 @@ class KuraLocalFilesTest < ActiveSupport::TestCase
     end
   end
 
+  def test_a_full_disk_is_swept_for_the_next_try
+    with_local_dir do
+      stored = store(fresh_content(600))
+      old = files.file(stored['key'], stored['digest'])
+      File.utime(Time.now - 700, Time.now - 700, old)
+      full = stub(close: nil)
+      full.stubs(:each).raises(Errno::ENOSPC)
+      RedmineKura.client.stubs(:open_file).returns(full)
+      assert_raises(RedmineKura::Error::Full) { files.file('2026/11/other.txt', nil) }
+      assert_not File.exist?(old)
+    end
+  end
+
   def test_somebody_elses_directory_is_never_written_to
     Dir.mktmpdir do |directory|
       with_kura(KURA_LOCAL_DIR: directory) do
