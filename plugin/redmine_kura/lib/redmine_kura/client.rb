@@ -112,7 +112,7 @@ module RedmineKura
       parse(call(Net::HTTP::Get.new('/openapi.json')).body).dig('info', 'version')
     end
 
-    # Raises unless the token is a tenant's.
+    # Raises unless the token is a tenant's and the store answers for it.
     def check_token
       call(Net::HTTP::Get.new('/v1/files?limit=1&digests=false'))
     end

@@ -52,7 +52,7 @@ module RedmineKura
       read_url
       @token = secret('KURA_TOKEN')
       errors << 'KURA_TOKEN is not set: it is what `kura token TENANT` prints.' if token.nil?
-      errors << 'KURA_TOKEN is more than one word: it is what `kura token TENANT` prints.' if token&.match?(/[^\x21-\x7e]/)
+      errors << 'KURA_TOKEN has spaces or other characters that no token has: it is what `kura token TENANT` prints.' if token&.match?(/[^\x21-\x7e]/)
       @delivery = choice('KURA_DELIVERY', DELIVERIES)
       @ca_file = text('KURA_CA_FILE')
       @open_timeout = number('KURA_OPEN_TIMEOUT', 3)

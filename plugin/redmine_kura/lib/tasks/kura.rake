@@ -29,7 +29,6 @@ namespace :kura do
   task mail: :environment do
     next unless RedmineKura.active?
 
-    RedmineKura.client.ready!
     RedmineKura.client.check_token
   rescue RedmineKura::Error => e
     warn "No mail is taken: #{e.message}"

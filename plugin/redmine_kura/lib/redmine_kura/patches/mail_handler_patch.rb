@@ -7,7 +7,6 @@ module RedmineKura
     # that the mail is no good, and the mail is lost or sent back; so it is not asked at all.
     module MailHandlerPatch
       def safe_receive(*)
-        RedmineKura.client.ready!
         RedmineKura.client.check_token
         super
       end
