@@ -150,8 +150,12 @@ impl App {
         if let TenantsConfig::Directory { files, .. } | TenantsConfig::S3 { files, .. } =
             &self.config.deployment.tenants
         {
-            let tenants = Arc::clone(&self.served.tenants);
-            tokio::spawn(tenants.run(files.refresh, stop.clone()));
+            let (served, tenants) = (Arc::clone(&self.served), Arc::clone(&self.served.tenants));
+            let forget = move |settings| {
+                let served = Arc::clone(&served);
+                async move { served.forget_tenant(&settings).await }
+            };
+            tokio::spawn(tenants.run(files.refresh, forget, stop.clone()));
         }
         let (served, deployment) = (Arc::clone(&self.served), self.deployment.clone());
         let every = self.config.ping_interval;

@@ -331,6 +331,15 @@ impl Values {
     }
 }
 
+/// Who is at the keyboard, as far as the environment tells: for the record of
+/// what was changed.
+#[must_use]
+pub fn operator() -> Option<String> {
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(from_environment)
+}
+
 fn from_environment(name: &str) -> Option<String> {
     let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     // The SDK's own general name, too.

@@ -101,8 +101,10 @@ impl Deployment {
             (TenantsConfig::Directory { path, .. }, _) => {
                 Some(Arc::new(DirectorySource::new(path.clone())))
             }
-            (TenantsConfig::S3 { bucket, prefix, .. }, Backend::S3 { connection, .. }) => {
-                Some(Arc::new(S3Source::new(connection, bucket, prefix)))
+            (TenantsConfig::S3 { bucket, prefix, .. }, Backend::S3 { connection, config }) => {
+                let conditions = config.options.conditional_writes;
+                let source = S3Source::new(connection, bucket, prefix, conditions);
+                Some(Arc::new(source))
             }
             (TenantsConfig::S3 { .. }, Backend::Directory { .. }) => {
                 anyhow::bail!("KURA_TENANTS: tenants in S3 need KURA_STORE=s3")
@@ -119,7 +121,18 @@ impl Deployment {
         &self,
         open: impl Fn(&TenantSettings) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Registry<T>> {
-        let source = self.tenant_source()?;
+        self.registry_of(self.tenant_source()?, open)
+    }
+
+    /// The same with the files of `source`.
+    ///
+    /// # Errors
+    /// As [`Deployment::registry`].
+    pub fn registry_of<T: Send + Sync + 'static>(
+        &self,
+        source: Option<Arc<dyn TenantSource>>,
+        open: impl Fn(&TenantSettings) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Registry<T>> {
         match (&self.config.tenants, source) {
             (TenantsConfig::Single(settings), _) => {
                 let inner = open(settings).map_err(anyhow::Error::msg)?;

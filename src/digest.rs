@@ -40,8 +40,11 @@ impl fmt::Display for Digest {
     }
 }
 
+/// Writes up to 32 bytes.
 fn write_hex(bytes: &[u8], out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+    let mut digits = [0; 64];
+    let digits = base16ct::lower::encode_str(bytes, &mut digits);
+    out.write_str(digits.map_err(|_| fmt::Error)?)
 }
 
 impl fmt::Debug for Digest {
@@ -60,17 +63,9 @@ impl FromStr for Digest {
 
 /// Reads exactly `N` bytes; `None` for anything else.
 fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digits = text.as_bytes();
-    // `from_str_radix` would also take a sign.
-    if digits.len() != 2 * N || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
     let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        let pair = std::str::from_utf8(pair).ok()?;
-        *byte = u8::from_str_radix(pair, 16).ok()?;
-    }
-    Some(bytes)
+    let decoded = base16ct::mixed::decode(text, &mut bytes).ok()?;
+    (decoded.len() == N).then_some(bytes)
 }
 
 /// Computes a [`Digest`] from bytes as they pass by.

@@ -37,6 +37,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use tokio::sync::Semaphore;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use self::body::Receiving;
@@ -48,7 +49,7 @@ use crate::key::FileKey;
 use crate::leases::Leases;
 use crate::metrics::Metrics;
 use crate::storage::scoped::TenantStore;
-use crate::tenant::{Registry, Secrets, Tenant};
+use crate::tenant::{Registry, Secrets, Tenant, TenantSettings};
 use crate::thumbnails::Thumbnails;
 
 /// What is served of a tenant.
@@ -97,6 +98,16 @@ impl Served {
             leases.forget(&tenant.inner.tenancy, key).await;
         }
     }
+
+    /// These settings are not in force any more: nothing that was kept close
+    /// at hand under them is handed out again. What is under way may finish.
+    pub async fn forget_tenant(&self, settings: &TenantSettings) {
+        let tenancy = Tenancy::of(settings);
+        self.thumbnails.forget_tenant(&tenancy).await;
+        if let Some(leases) = &self.leases {
+            leases.forget_tenant(&tenancy).await;
+        }
+    }
 }
 
 /// The whole API.
@@ -127,8 +138,11 @@ pub fn router(served: Arc<Served>) -> Router {
                 .head(thumbnails::head)
                 .delete(thumbnails::delete),
         )
-        .layer(DefaultBodyLimit::disable())
-        .route_layer(from_fn_with_state(Arc::clone(&served), middleware::admit));
+        .route_layer(
+            ServiceBuilder::new()
+                .layer(from_fn_with_state(Arc::clone(&served), middleware::admit))
+                .layer(DefaultBodyLimit::disable()),
+        );
     let ticketed = Router::new()
         .route(
             "/kura/t/{ticket}/{filename}",
@@ -144,9 +158,14 @@ pub fn router(served: Arc<Served>) -> Router {
         .route("/openapi.json", get(openapi::document))
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(Arc::clone(&served), middleware::observe))
-        .layer(map_response(server::name))
+        // Together: each layer of the router is cloned with all below it,
+        // for each request.
+        .layer(
+            ServiceBuilder::new()
+                .layer(map_response(server::name))
+                .layer(from_fn_with_state(Arc::clone(&served), middleware::observe))
+                .layer(CatchPanicLayer::custom(panicked)),
+        )
         .with_state(served)
 }
 

@@ -215,15 +215,37 @@ impl Leases {
                 return;
             }
         }
+        self.withdraw(vec![owner]).await;
+    }
+
+    /// The same for all keys of the tenant.
+    pub async fn forget_tenant(self: &Arc<Self>, tenant: &Tenancy) {
+        let tenant = self.tenant(tenant);
+        let owners = {
+            let mut state = self.lock();
+            state
+                .under_way
+                .retain(|wish, _| wish.owner.tenant != tenant);
+            state.index.owners(tenant)
+        };
+        if !owners.is_empty() {
+            self.withdraw(owners).await;
+        }
+    }
+
+    /// The keys' files are not current any more, and go when they are not
+    /// leased any more.
+    async fn withdraw(self: &Arc<Self>, owners: Vec<Owner>) {
         let withdrawn = self.off_the_threads(move |leases| {
             let mut state = leases.lock();
-            let files = state.index.withdraw(owner);
-            for file in &files {
-                // One that somebody has removed needs no mark.
-                let _ = leases.folder.mark(*file, false);
+            let mut last = None;
+            for owner in owners {
+                for file in state.index.withdraw(owner) {
+                    // One that somebody has removed needs no mark.
+                    let _ = leases.folder.mark(file, false);
+                    last = last.max(state.index.get(file).map(|entry| entry.expires_at));
+                }
             }
-            let expiries = files.iter().filter_map(|id| state.index.get(*id));
-            let last = expiries.map(|entry| entry.expires_at).max();
             drop(state);
             leases.sweep();
             Ok(last)
@@ -245,11 +267,14 @@ impl Leases {
         }
     }
 
+    fn tenant(&self, tenant: &Tenancy) -> u128 {
+        self.secrets
+            .unguessable("kura lease v1", &tenant.to_string())
+    }
+
     fn owner(&self, tenant: &Tenancy, key: &FileKey) -> Owner {
         Owner {
-            tenant: self
-                .secrets
-                .unguessable("kura lease v1", &tenant.to_string()),
+            tenant: self.tenant(tenant),
             key: Version::of(Digest::of(key.as_str().as_bytes())).0,
         }
     }

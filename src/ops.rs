@@ -10,6 +10,8 @@ pub mod audit;
 pub mod healthcheck;
 pub mod secret;
 pub mod site;
+pub mod table;
+pub mod tenant;
 
 use anyhow::Result;
 use clap::{ArgMatches, Command};
@@ -27,7 +29,7 @@ pub struct OperatorCommand {
 }
 
 /// All of them, in the order of `kura help`.
-pub const COMMANDS: &[OperatorCommand] = &[];
+pub const COMMANDS: &[OperatorCommand] = &[tenant::COMMAND];
 
 /// The settings by which the commands find the store and the tenants.
 #[must_use]

@@ -6,6 +6,7 @@
 //! the thumbnail says is kept nowhere (`source`). [`eager`] makes some as
 //! soon as a picture has been uploaded.
 
+mod clearing;
 pub mod eager;
 mod failures;
 mod flights;
@@ -25,7 +26,7 @@ use tracing::Instrument;
 
 use self::eager::Eager;
 use self::failures::Failures;
-use self::flights::{Clearing, Flights, Join, Leader};
+use self::flights::{Flights, Join, Leader};
 use self::recent::Recent;
 use self::room::{Room, held};
 use self::source::Source;
@@ -33,7 +34,7 @@ use crate::budget::Permit;
 use crate::cache::disk::DiskCache;
 use crate::cache::memory::MemoryCache;
 use crate::cache::{CacheKey, Tenancy};
-use crate::key::{FileKey, ObjectKey, Original, ThumbKey};
+use crate::key::{FileKey, ObjectKey, ThumbKey};
 use crate::metrics::{Metrics, ThumbnailLabels};
 use crate::render::format::Format;
 use crate::render::pool::{Busy, Pool, RenderError, Seat};
@@ -413,47 +414,6 @@ impl Thumbnails {
     /// Has the first worker started, which tells the log what holds it in.
     pub async fn warm_up(&self) {
         self.places.pool.warm_up().await;
-    }
-
-    /// Removes all thumbnails of an original from all places of the tenant.
-    ///
-    /// # Errors
-    /// The store's; what is kept close at hand has then been removed all the
-    /// same.
-    pub async fn clear_original(
-        &self,
-        tenant: &Tenancy,
-        store: &TenantStore,
-        original: Original,
-    ) -> Result<(), TenantStoreError> {
-        let _clearing = self.forget(tenant, Some(original)).await;
-        store.delete_thumbnails_of(&original).await
-    }
-
-    /// Removes all of the tenant's thumbnails.
-    ///
-    /// # Errors
-    /// As [`Thumbnails::clear_original`]; so, too, with
-    /// [`ThumbnailError::Shared`].
-    pub async fn clear(&self, tenant: &Tenancy, store: &TenantStore) -> Result<(), ThumbnailError> {
-        let _clearing = self.forget(tenant, None).await;
-        if store.delete_thumbnails().await? {
-            Ok(())
-        } else {
-            Err(ThumbnailError::Shared)
-        }
-    }
-
-    /// Forgets what is kept close at hand, and keeps nothing until the outcome
-    /// is dropped.
-    async fn forget(&self, tenant: &Tenancy, original: Option<Original>) -> Clearing<'_> {
-        let clearing = self.flights.clear(tenant, original).await;
-        self.failures.remove(tenant, original);
-        self.places.memory.remove(tenant, original);
-        if let Some(disk) = &self.places.disk {
-            disk.remove(tenant, original).await;
-        }
-        clearing
     }
 
     fn count(&self, from: &'static str) {

@@ -152,6 +152,12 @@ impl Index {
             .collect()
     }
 
+    /// The keys of a tenant that have any file.
+    pub(super) fn owners(&self, tenant: u128) -> Vec<Owner> {
+        let owners = self.entries.keys().copied();
+        owners.filter(|owner| owner.tenant == tenant).collect()
+    }
+
     pub(super) fn remove(&mut self, id: FileId) {
         let Some(entries) = self.entries.get_mut(&id.owner) else {
             return;

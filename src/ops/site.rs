@@ -1,13 +1,20 @@
 //! The deployment that the settings describe, opened for a command, and its
 //! tenants as their files are at this moment.
 
+mod kept;
+
+use std::sync::Arc;
+
 use anyhow::{Context, Result, bail};
+
+use self::kept::Kept;
 
 use crate::config::Values;
 use crate::deployment::{Deployment, Probe};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
 use crate::tenant::registry::Summary;
+use crate::tenant::source::{TenantFile, TenantSource};
 use crate::tenant::{Registry, TenantId, TenantSettings};
 
 /// A deployment and its tenants.
@@ -19,6 +26,8 @@ pub struct Site {
     /// What is wrong with files, by their stems.
     pub broken: Vec<(String, String)>,
     tenants: Registry<()>,
+    /// `None` when the environment describes the only tenant.
+    files: Option<Arc<Kept>>,
 }
 
 impl Site {
@@ -31,13 +40,16 @@ impl Site {
         let metrics = Metrics::default();
         let deployment =
             Deployment::open(values.deployment()?, Probe::WhenNeeded, &metrics).await?;
-        let tenants = deployment.registry(|_| Ok(()))?;
+        let files = deployment.tenant_source()?.map(Kept::new).map(Arc::new);
+        let source = files.clone().map(|files| files as Arc<dyn TenantSource>);
+        let tenants = deployment.registry_of(source, |_| Ok(()))?;
         let Summary { broken, .. } = tenants.refresh().await?;
         Ok(Self {
             deployment,
             metrics,
             broken,
             tenants,
+            files,
         })
     }
 
@@ -61,6 +73,13 @@ impl Site {
         let tenant = self.tenants.get(id);
         let tenant = tenant.with_context(|| format!("there is no tenant {id}"))?;
         Ok(tenant.settings.clone())
+    }
+
+    /// A tenant's file as it was read, with its name. There is none when the
+    /// environment describes the tenant.
+    #[must_use]
+    pub fn file(&self, id: &str) -> Option<(String, TenantFile)> {
+        self.files.as_ref()?.file(id)
     }
 
     /// A tenant's store.

@@ -193,6 +193,6 @@ async fn read_settings(
         return Err(FileError::Twice(names.0, names.1));
     }
     let file = listed.first().ok_or(SourceError::NotFound)?;
-    let text = source.read(&file.file_name).await?;
+    let text = source.read(&file.file_name).await?.text;
     Ok(settings::parse(id, &text, default_bucket)?)
 }

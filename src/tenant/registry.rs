@@ -63,6 +63,8 @@ pub struct Summary {
     /// The stem and the fault of every file that is not in force as it now is,
     /// whether this refresh found it or an earlier one.
     pub broken: Vec<(String, String)>,
+    /// The former settings of the changed and removed tenants.
+    pub outdated: Vec<TenantSettings>,
 }
 
 impl<T: Send + Sync + 'static> Registry<T> {
@@ -164,9 +166,24 @@ impl<T: Send + Sync + 'static> Registry<T> {
         Ok(summary)
     }
 
-    /// Refreshes at once and then every `every`, until cancelled. Failures are
-    /// logged, and tried again the next time.
-    pub async fn run(self: Arc<Self>, every: Duration, cancel: CancellationToken) {
+    /// Who else, of the tenants in force, has a folder where one of these
+    /// settings' would lie, or the other way round.
+    #[must_use]
+    pub fn conflict(&self, settings: &TenantSettings) -> Option<TenantId> {
+        let tenants = self.tenants.load();
+        let claims: Claims = tenants.values().map(|t| &t.settings).collect();
+        claims.conflict(settings).cloned()
+    }
+
+    /// Refreshes at once and then every `every`, until cancelled, and has
+    /// `forget` forget what was kept under settings that are not in force any
+    /// more. Failures are logged, and tried again the next time.
+    pub async fn run<F: Future<Output = ()>>(
+        self: Arc<Self>,
+        every: Duration,
+        forget: impl Fn(TenantSettings) -> F,
+        cancel: CancellationToken,
+    ) {
         if self.origin.is_none() {
             return;
         }
@@ -176,7 +193,12 @@ impl<T: Send + Sync + 'static> Registry<T> {
             loop {
                 ticks.tick().await;
                 // The refresh itself has logged what went wrong.
-                let _ = self.refresh().await;
+                let Ok(summary) = self.refresh().await else {
+                    continue;
+                };
+                for settings in summary.outdated {
+                    forget(settings).await;
+                }
             }
         };
         cancel.run_until_cancelled(refreshing).await;
@@ -214,11 +236,14 @@ impl<T> Pass<T> {
     }
 
     fn remove_gone(&mut self, files: &Files) {
-        let removed = &mut self.summary.removed;
-        self.tenants.retain(|id, _| {
+        let Summary {
+            removed, outdated, ..
+        } = &mut self.summary;
+        self.tenants.retain(|id, tenant| {
             let listed = files.contains(id);
             if !listed {
                 removed.push(id.clone());
+                outdated.push(tenant.settings.clone());
             }
             listed
         });
@@ -245,6 +270,7 @@ impl<T> Pass<T> {
             match self.tenants.insert(id.clone(), tenant) {
                 Some(before) => {
                     claims.remove(&before.settings);
+                    self.summary.outdated.push(before.settings.clone());
                     self.summary.changed.push(id.clone());
                 }
                 None => self.summary.added.push(id.clone()),

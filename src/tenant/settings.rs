@@ -4,9 +4,12 @@
 //! not know is skipped, `db` and its password above all. An error names the
 //! key and the place, never a value.
 
+mod document;
+pub mod edit;
 mod section;
 mod yaml;
 
+pub use self::document::{Node, Value, document};
 pub use self::section::{SectionText, section};
 
 use std::fmt;

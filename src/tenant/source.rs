@@ -1,14 +1,14 @@
-//! Where the tenants' settings files lie: the [`TenantSource`] trait, and the
-//! directory.
+//! Where the tenants' settings files lie: the [`TenantSource`] trait.
 //!
 //! A source knows file names and texts, not what they mean. It lists cheaply,
-//! with a version for each file, so that only changed ones need be read.
+//! with a version for each file, so that only changed ones need be read. What
+//! is written takes the place only of what was read: nobody's change is lost.
 
-use std::fs::{DirEntry, File, Metadata};
-use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::{fmt, fs};
+mod directory;
+
+pub use self::directory::DirectorySource;
+
+use std::{fmt, io};
 
 use async_trait::async_trait;
 use thiserror::Error;
@@ -23,7 +23,35 @@ pub trait TenantSource: fmt::Debug + Send + Sync + 'static {
 
     /// Reads a file by the name under which it was listed. No more than
     /// [`MAX_FILE_BYTES`] are read.
-    async fn read(&self, file_name: &str) -> Result<String, SourceError>;
+    async fn read(&self, file_name: &str) -> Result<TenantFile, SourceError>;
+
+    /// Writes a file: a new one, or in place of what was read of it. Returns
+    /// its new version.
+    async fn write(
+        &self,
+        file_name: &str,
+        text: &str,
+        read: Option<&TenantFile>,
+    ) -> Result<String, WriteError>;
+
+    /// Removes a file that is as it was read.
+    async fn remove(&self, file_name: &str, read: &TenantFile) -> Result<(), WriteError>;
+}
+
+/// A settings file as it was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TenantFile {
+    /// What stands in it.
+    pub text: String,
+    /// As in a listing, of just this text.
+    pub version: String,
+}
+
+impl fmt::Debug for TenantFile {
+    /// The text has passwords in it.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "TenantFile({})", self.version)
+    }
 }
 
 /// A settings file in a listing.
@@ -80,114 +108,42 @@ impl From<io::Error> for SourceError {
     }
 }
 
-/// Settings files in one directory of the local file system.
-///
-/// Symbolic links are followed: Kubernetes shows the files of a `ConfigMap` so.
-#[derive(Clone, Debug)]
-pub struct DirectorySource {
-    directory: PathBuf,
+/// Why a file was not written or removed. It is then as it was, but for
+/// [`WriteError::Unknown`].
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum WriteError {
+    /// Another has changed or removed the file since it was read.
+    #[error("the file has been changed meanwhile: look at it again")]
+    Changed,
+    /// A file that was to be new is there already.
+    #[error("there is such a file already")]
+    Exists,
+    /// The file lies elsewhere, and a link to it would be replaced.
+    #[error(
+        "the file is a symbolic link, as in a Kubernetes ConfigMap: change what it is made from"
+    )]
+    Link,
+    /// The file would have another owner, and the server might not be able to
+    /// read it any more.
+    #[error("the file's owner cannot be kept ({0}): run this as that user, or as root")]
+    Owner(String),
+    /// The directory or bucket could not be reached, or refused us.
+    #[error("the tenant file cannot be written: {0}")]
+    Unavailable(String),
+    /// There was no answer: the file may have been written or not.
+    #[error("it is not known whether the tenant file was written, look at it again: {0}")]
+    Unknown(String),
 }
 
-impl DirectorySource {
-    /// The files directly inside `directory`; it is first looked at when it is
-    /// listed.
-    #[must_use]
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-        }
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        Self::Unavailable(error.to_string())
     }
-}
-
-#[async_trait]
-impl TenantSource for DirectorySource {
-    async fn list(&self) -> Result<Vec<Listed>, SourceError> {
-        let directory = self.directory.clone();
-        blocking(move || list_directory(&directory)).await
-    }
-
-    async fn read(&self, file_name: &str) -> Result<String, SourceError> {
-        let path = self.directory.join(file_name);
-        blocking(move || read_text(&path)).await
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, SourceError> + Send + 'static,
-) -> Result<T, SourceError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(SourceError::Unavailable(error.to_string())))
-}
-
-fn list_directory(directory: &Path) -> Result<Vec<Listed>, SourceError> {
-    // A missing directory is not an empty one: the volume may not be mounted.
-    let unavailable = |error: io::Error| SourceError::Unavailable(error.to_string());
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(unavailable)? {
-        files.extend(list_entry(&entry.map_err(unavailable)?));
-    }
-    Ok(files)
-}
-
-fn list_entry(entry: &DirEntry) -> Option<Listed> {
-    // A name that is not UTF-8 becomes one that no tenant can have, and is
-    // reported as such.
-    let name = entry.file_name().to_string_lossy().into_owned();
-    let version = match fs::metadata(entry.path()) {
-        Ok(metadata) if metadata.is_file() => version_of(&metadata),
-        Ok(_) => return None,
-        Err(_) if is_gone(entry) => return None,
-        // Only this file is broken: reading it will tell how.
-        Err(error) => error.to_string(),
-    };
-    Listed::new(&name, version)
-}
-
-/// True when the entry was removed while the directory was being listed. A
-/// link to nothing is still there.
-fn is_gone(entry: &DirEntry) -> bool {
-    fs::symlink_metadata(entry.path()).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
-}
-
-/// The inode tells a file apart from the one that it replaced by renaming.
-fn version_of(metadata: &Metadata) -> String {
-    format!(
-        "{}.{:09}-{}-{}",
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.len(),
-        metadata.ino()
-    )
-}
-
-fn read_text(path: &Path) -> Result<String, SourceError> {
-    let mut bytes = Vec::new();
-    let limit = MAX_FILE_BYTES as u64 + 1;
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_FILE_BYTES {
-        return Err(SourceError::TooLarge);
-    }
-    String::from_utf8(bytes).map_err(|_| SourceError::NotText)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
-
-    async fn listed_ids(directory: &Path) -> Vec<String> {
-        let listed = DirectorySource::new(directory).list().await.unwrap();
-        let mut names: Vec<_> = listed.into_iter().map(|file| file.file_name).collect();
-        names.sort();
-        names
-    }
-
-    async fn version(directory: &Path) -> String {
-        let listed = DirectorySource::new(directory).list().await.unwrap();
-        listed[0].version.clone()
-    }
 
     #[test]
     fn only_visible_yaml_files_are_tenants() {
@@ -206,79 +162,5 @@ mod tests {
         ] {
             assert_eq!(id(name), None, "{name}");
         }
-    }
-
-    #[tokio::test]
-    async fn directory_lists_files_and_links_but_neither_folders_nor_what_is_in_them() {
-        let root = tempfile::tempdir().unwrap();
-        fs::create_dir_all(root.path().join("folder.yml")).unwrap();
-        fs::write(root.path().join("folder.yml/inner.yml"), "").unwrap();
-        for name in ["a.yml", "b.yaml", "README.md", ".c.yml"] {
-            fs::write(root.path().join(name), "").unwrap();
-        }
-        symlink(root.path().join("README.md"), root.path().join("d.yml")).unwrap();
-        assert_eq!(listed_ids(root.path()).await, ["a.yml", "b.yaml", "d.yml"]);
-    }
-
-    #[tokio::test]
-    async fn link_to_nothing_is_listed_and_cannot_be_read() {
-        let root = tempfile::tempdir().unwrap();
-        symlink("nowhere", root.path().join("a.yml")).unwrap();
-        assert_eq!(listed_ids(root.path()).await, ["a.yml"]);
-        let read = DirectorySource::new(root.path()).read("a.yml").await;
-        assert_eq!(read, Err(SourceError::NotFound));
-    }
-
-    #[tokio::test]
-    async fn version_changes_with_the_file_and_not_by_itself() {
-        let root = tempfile::tempdir().unwrap();
-        let path = root.path().join("a.yml");
-        fs::write(&path, "one").unwrap();
-        let first = version(root.path()).await;
-        assert_eq!(version(root.path()).await, first);
-        fs::write(&path, "three").unwrap();
-        let second = version(root.path()).await;
-        assert_ne!(second, first);
-
-        // As long as before and as old, but another file.
-        let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        let other = root.path().join("other");
-        fs::write(&other, "seven").unwrap();
-        let file = File::options().write(true).open(&other).unwrap();
-        file.set_modified(modified).unwrap();
-        fs::rename(&other, &path).unwrap();
-        assert_ne!(version(root.path()).await, second);
-    }
-
-    #[tokio::test]
-    async fn text_is_read_as_it_is_and_anything_else_refused() {
-        let root = tempfile::tempdir().unwrap();
-        let source = DirectorySource::new(root.path());
-        for (bytes, expected) in [
-            ("s3: é".as_bytes().to_vec(), Ok("s3: é".to_owned())),
-            (b"s3: \xff".to_vec(), Err(SourceError::NotText)),
-            (
-                "s3".encode_utf16()
-                    .flat_map(u16::to_be_bytes)
-                    .chain([0xff])
-                    .collect(),
-                Err(SourceError::NotText),
-            ),
-            (vec![b'x'; MAX_FILE_BYTES + 1], Err(SourceError::TooLarge)),
-            (vec![b'x'; MAX_FILE_BYTES], Ok("x".repeat(MAX_FILE_BYTES))),
-        ] {
-            fs::write(root.path().join("a.yml"), bytes).unwrap();
-            assert_eq!(source.read("a.yml").await, expected);
-        }
-        assert_eq!(source.read("b.yml").await, Err(SourceError::NotFound));
-    }
-
-    #[tokio::test]
-    async fn missing_directory_is_unavailable_rather_than_empty() {
-        let root = tempfile::tempdir().unwrap();
-        let listed = DirectorySource::new(root.path().join("nowhere"))
-            .list()
-            .await;
-        assert!(matches!(listed, Err(SourceError::Unavailable(_))));
     }
 }

@@ -67,6 +67,16 @@ impl Recent {
         file.is_some_and(|file| file.made & bit(key) == 0 && file.stored.elapsed() < BELIEVED)
     }
 
+    /// Forgets those of a tenant.
+    pub(super) fn remove(&self, tenant: &Tenancy) {
+        let mut files = self.lock();
+        let own = files.iter().map(|(file, _)| file);
+        let own = own.filter(|(owner, _)| owner == tenant);
+        for file in own.cloned().collect::<Vec<_>>() {
+            files.pop(&file);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, LruCache<(Tenancy, Original), File>> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -35,6 +35,8 @@ mod rendering;
 mod requests;
 mod same_name;
 mod stores;
+mod tenant_command;
+mod tenant_files;
 mod tenants;
 mod thumbnails;
 mod thumbnails_fair;

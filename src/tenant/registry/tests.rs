@@ -12,7 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::tenant::State;
-use crate::tenant::source::{DirectorySource, Listed};
+use crate::tenant::source::{DirectorySource, Listed, TenantFile, WriteError};
 
 /// A source in memory that counts and can fail.
 #[derive(Debug, Default)]
@@ -67,7 +67,7 @@ impl TenantSource for Shelf {
         Ok(listed.rev().collect())
     }
 
-    async fn read(&self, file_name: &str) -> Result<String, SourceError> {
+    async fn read(&self, file_name: &str) -> Result<TenantFile, SourceError> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         let reading = self.reading.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_reading.fetch_max(reading, Ordering::Relaxed);
@@ -77,8 +77,19 @@ impl TenantSource for Shelf {
             return Err(SourceError::Unavailable("no route".to_owned()));
         }
         let files = self.files();
-        let (_, text) = files.get(file_name).ok_or(SourceError::NotFound)?;
-        Ok(text.clone())
+        let (version, text) = files.get(file_name).ok_or(SourceError::NotFound)?;
+        Ok(TenantFile {
+            text: text.clone(),
+            version: version.to_string(),
+        })
+    }
+
+    async fn write(&self, _: &str, _: &str, _: Option<&TenantFile>) -> Result<String, WriteError> {
+        unreachable!("the registry only reads")
+    }
+
+    async fn remove(&self, _: &str, _: &TenantFile) -> Result<(), WriteError> {
+        unreachable!("the registry only reads")
     }
 }
 
@@ -142,7 +153,11 @@ async fn single_tenant_is_there_from_the_start_and_stays() {
     assert_eq!(registry.get(&id("default")).unwrap().inner, 7);
     assert!(registry.get(&id("other")).is_none());
     Arc::new(registry)
-        .run(Duration::from_secs(1), CancellationToken::new())
+        .run(
+            Duration::from_secs(1),
+            async |_| {},
+            CancellationToken::new(),
+        )
         .await;
 }
 
@@ -424,11 +439,11 @@ async fn running_registry_refreshes_at_once_and_again_until_cancelled() {
     shelf.list_fails.store(true, Ordering::Relaxed);
     let registry = Arc::new(shared_registry(shelf.clone()));
     let cancel = CancellationToken::new();
-    let running = tokio::spawn(
-        registry
-            .clone()
-            .run(Duration::from_millis(1), cancel.clone()),
-    );
+    let running = tokio::spawn(registry.clone().run(
+        Duration::from_millis(1),
+        async |_| {},
+        cancel.clone(),
+    ));
     while shelf.passes.load(Ordering::Relaxed) < 3 {
         tokio::task::yield_now().await;
     }
