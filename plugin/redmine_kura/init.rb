@@ -21,7 +21,8 @@ if RedmineKura.active?
   Attachment.singleton_class.prepend RedmineKura::Patches::AttachmentClassPatch
   AttachmentsController.prepend RedmineKura::Patches::AttachmentsControllerPatch
   Import.prepend RedmineKura::Patches::ImportPatch
-  MailHandler.prepend RedmineKura::Patches::MailHandlerPatch
+  MailHandler.singleton_class.prepend RedmineKura::Patches::MailHandlerPatch
+  MailHandlerController.rescue_from(RedmineKura::Error) { head :service_unavailable }
   Redmine::Thumbnail.singleton_class.prepend RedmineKura::Patches::ThumbnailPatch
 
   # Redmine's own setting: thumbnails on this disk are kept apart for each tenant.

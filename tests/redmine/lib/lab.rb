@@ -258,8 +258,8 @@ module Lab
                                     'RAILS_SERVE_STATIC_FILES' => '1').merge(env)
     end
 
-    def start
-      spawn(@env, *code.command('bundle', 'exec', 'puma', '-t', "#{@threads}:#{@threads}",
+    def start(as: [])
+      spawn(@env, *as, *code.command('bundle', 'exec', 'puma', '-t', "#{@threads}:#{@threads}",
                                 '-b', "tcp://127.0.0.1:#{@port}", 'config.ru'), chdir: code.chdir)
       Lab.wait('Redmine') { alive? ? up? : raise(File.read(log)) }
       self

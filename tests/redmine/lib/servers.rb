@@ -1,4 +1,4 @@
-# SeaweedFS as the S3 server and nginx as the web server, for measurements.
+# SeaweedFS as the S3 server and nginx as the web server.
 # frozen_string_literal: true
 
 require_relative 'lab'
@@ -8,6 +8,15 @@ module Lab
     KEY = { 'AWS_ACCESS_KEY_ID' => 'kura', 'AWS_SECRET_ACCESS_KEY' => 'kura-secret' }.freeze
     BUCKET = 'files'
 
+    # What is in it outlives its restarts.
+    def initialize
+      super
+      @flags = %w[master.port volume.port filer.port s3.port].flat_map do |flag|
+        @port = Lab.free_port
+        ["-#{flag}=#{@port}", "-#{flag}.grpc=#{Lab.free_port}"]
+      end
+    end
+
     def start
       dir = File.join(Lab.scratch, 'weed').tap { |path| FileUtils.mkdir_p(path) }
       identities = "#{dir}/identities.json"
@@ -15,15 +24,10 @@ module Lab
         name: 'kura', actions: %w[Admin Read Write List],
         credentials: [{ accessKey: KEY['AWS_ACCESS_KEY_ID'], secretKey: KEY['AWS_SECRET_ACCESS_KEY'] }]
       }]))
-      flags = %w[master.port volume.port filer.port s3.port].flat_map do |flag|
-        port = Lab.free_port
-        @port = port
-        ["-#{flag}=#{port}", "-#{flag}.grpc=#{Lab.free_port}"]
-      end
       spawn({}, "#{REPOSITORY}/.venv/bin/weed", 'server', '-s3', '-ip=127.0.0.1', '-volume.max=50',
             '-master.volumeSizeLimitMB=1024', '-s3.port.iceberg=0', '-s3.port.lance=0', "-dir=#{dir}",
-            "-s3.config=#{identities}", *flags, chdir: dir)
-      Lab.wait('SeaweedFS', 60) { make_bucket }
+            "-s3.config=#{identities}", *@flags, chdir: dir)
+      Lab.wait('SeaweedFS', 60) { make_bucket || bucket? }
       self
     end
 
@@ -40,9 +44,12 @@ module Lab
 
     private
 
+    def make_bucket = signed('-X', 'PUT')
+    def bucket? = signed('-I')
+
     # curl signs.
-    def make_bucket
-      system('curl', '-fsS', '-X', 'PUT', '--aws-sigv4', 'aws:amz:us-east-1:s3', '--user', KEY.values.join(':'),
+    def signed(*how)
+      system('curl', '-fsS', *how, '--aws-sigv4', 'aws:amz:us-east-1:s3', '--user', KEY.values.join(':'),
              "#{url}/#{BUCKET}", out: File::NULL, err: File::NULL)
     end
   end

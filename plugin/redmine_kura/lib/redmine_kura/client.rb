@@ -33,7 +33,10 @@ module RedmineKura
       request = Net::HTTP::Post.new("/v1/files?#{query}")
       request['Content-Type'] = content_type
       request['X-Kura-Filename'] = escape(filename)
-      send_upload(request, upload)
+      answer = send_upload(request, upload)
+      raise Error::Unavailable, 'What answered at KURA_URL is not Kura' unless answer['disk_filename'].is_a?(String)
+
+      answer
     end
 
     # A Response, whatever of the successful statuses it has (200, 206, 304).
@@ -109,7 +112,7 @@ module RedmineKura
       parse(call(Net::HTTP::Get.new('/openapi.json')).body).dig('info', 'version')
     end
 
-    # Raises unless the token is a tenant's.
+    # Raises unless the token is a tenant's and the store answers for it.
     def check_token
       call(Net::HTTP::Get.new('/v1/files?limit=1&digests=false'))
     end

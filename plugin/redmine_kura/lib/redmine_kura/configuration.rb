@@ -52,14 +52,15 @@ module RedmineKura
       read_url
       @token = secret('KURA_TOKEN')
       errors << 'KURA_TOKEN is not set: it is what `kura token TENANT` prints.' if token.nil?
+      errors << 'KURA_TOKEN has spaces or other characters that no token has: it is what `kura token TENANT` prints.' if token&.match?(/[^\x21-\x7e]/)
       @delivery = choice('KURA_DELIVERY', DELIVERIES)
       @ca_file = text('KURA_CA_FILE')
       @open_timeout = number('KURA_OPEN_TIMEOUT', 3)
       @read_timeout = number('KURA_READ_TIMEOUT', 30)
-      @local_dir = text('KURA_LOCAL_DIR') || default_local_dir
-      @local_bytes = number('KURA_LOCAL_BYTES', 1024**3).to_i
+      @local_dir = File.expand_path(text('KURA_LOCAL_DIR') || default_local_dir, Rails.root.to_s)
+      @local_bytes = number('KURA_LOCAL_BYTES', 1024**3).ceil
       @local_seconds = number('KURA_LOCAL_SECONDS', 86_400)
-      @ticket_seconds = number('KURA_TICKET_SECONDS', 300).to_i
+      @ticket_seconds = number('KURA_TICKET_SECONDS', 300).ceil
       @cache_dir = text('KURA_CACHE_DIR')
       errors << 'KURA_DELIVERY=x_sendfile needs KURA_CACHE_DIR.' if delivery == 'x_sendfile' && !leases?
       errors.each {|error| RedmineKura.logger&.error("Kura: #{error}")}
@@ -80,7 +81,7 @@ module RedmineKura
     end
 
     def text(name)
-      value = @env[name].to_s.strip
+      value = @env[name].to_s.scrub.strip
       value unless value.empty?
     end
 
@@ -89,7 +90,7 @@ module RedmineKura
       file = text("#{name}_FILE")
       return text(name) if file.nil?
 
-      content = File.read(file).strip
+      content = File.read(file).scrub.strip
       content unless content.empty?
     rescue SystemCallError => e
       errors << "#{name}_FILE cannot be read: #{e.message}"

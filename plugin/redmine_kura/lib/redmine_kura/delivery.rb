@@ -66,6 +66,7 @@ module RedmineKura
       path = RedmineKura.files.leased(@attachment.kura_key, @attachment.digest)
       return stream(options) if path.nil?
 
+      resumable
       @controller.send(:send_file_headers!, options)
       headers['X-Sendfile'] = path
       empty_body(200)
@@ -73,8 +74,7 @@ module RedmineKura
 
     # Through Ruby.
     def stream(options)
-      headers['ETag'] = headers['ETag'].delete_prefix('W/') if headers['ETag']
-      headers['Accept-Ranges'] = 'bytes'
+      resumable
       self.class.stream(@controller, open, options)
     end
 
@@ -87,6 +87,12 @@ module RedmineKura
 
     def headers
       @controller.headers
+    end
+
+    # Browsers resume what they know by a strong ETag.
+    def resumable
+      headers['ETag'] = headers['ETag'].delete_prefix('W/') if headers['ETag']
+      headers['Accept-Ranges'] = 'bytes'
     end
 
     def ticket_path(options)

@@ -35,8 +35,12 @@ module RedmineKura
       @tried_at = RedmineKura.clock
       Dir.glob(File.join(@files.leftovers_directory, '*')).each do |note|
         delete_noted(note) if File.mtime(note) < Time.now - WAIT_SECONDS
+      rescue SystemCallError, Error => e
+        RedmineKura.logger.info("A leftover is tried again later: #{e.message}")
+        # Whoever is storing a file must not wait for one time-out after another.
+        break if e.is_a?(Error::Unavailable)
       end
-    rescue SystemCallError, Error => e
+    rescue Error => e
       RedmineKura.logger.info("Leftovers are tried again later: #{e.message}")
     end
 

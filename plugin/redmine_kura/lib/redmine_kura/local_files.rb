@@ -109,6 +109,14 @@ module RedmineKura
       FileUtils.rm_f(probe) if probe
     end
 
+    # What this disk refuses, as an Error.
+    def raise_readably(error)
+      case error
+      when Errno::ENOSPC, Errno::EDQUOT then raise Error::Full, "KURA_LOCAL_DIR is full: #{error.message}"
+      else raise Error::Misconfigured, "KURA_LOCAL_DIR cannot be written to: #{error.message}"
+      end
+    end
+
     # {files: count, bytes: sum} of what is kept for this tenant.
     def usage
       all = entries
@@ -116,10 +124,10 @@ module RedmineKura
     end
 
     # Removes what was not used for long, then what was used longest ago, until the rest fits.
-    def sweep
+    def sweep(bytes = @configuration.local_bytes)
       @swept_at = RedmineKura.clock
       File.open(File.join(directory, '.sweep'), File::RDWR | File::CREAT, 0o600) do |lock|
-        remove_old if lock.flock(File::LOCK_EX | File::LOCK_NB)
+        remove_old(bytes) if lock.flock(File::LOCK_EX | File::LOCK_NB)
       end
     rescue SystemCallError, Error => e
       RedmineKura.logger.warn("Kura: local files cannot be swept: #{e.message}")
@@ -142,12 +150,13 @@ module RedmineKura
     def make_directory(path)
       return if File.directory?(path)
 
-      FileUtils.mkdir_p(path, mode: 0o700)
+      base = @configuration.local_dir
+      FileUtils.mkdir_p(base, mode: 0o700)
       # In a directory for all, like /tmp, somebody else may have made it first.
-      owner = File.lstat(@configuration.local_dir).uid
-      return if [0, Process.euid].include?(owner)
+      owner = File.lstat(base).uid
+      raise Error::Misconfigured, "KURA_LOCAL_DIR belongs to another user (#{owner}): #{base}" unless [0, Process.euid].include?(owner)
 
-      raise Error::Misconfigured, "KURA_LOCAL_DIR belongs to another user (#{owner}): #{@configuration.local_dir}"
+      FileUtils.mkdir_p(path, mode: 0o700)
     end
 
     # Keys and digests are hashed: the same key with other bytes is another file, and nothing in
@@ -169,7 +178,7 @@ module RedmineKura
     def fill(path)
       response = yield
       make_directory(File.dirname(path))
-      part = "#{path}.#{SecureRandom.hex(6)}.part"
+      part = part_of(path)
       File.open(part, flags: File::WRONLY | File::CREAT | File::EXCL, perm: 0o600, binmode: true) do |file|
         response.each {|piece| file.write(piece)}
       end
@@ -177,6 +186,8 @@ module RedmineKura
       sweep_now_and_then
       path
     rescue SystemCallError => e
+      # With less room than KURA_LOCAL_BYTES: what is not in use goes, for the next try.
+      sweep(0) if e.is_a?(Errno::ENOSPC) || e.is_a?(Errno::EDQUOT)
       raise_readably(e)
     ensure
       response&.close
@@ -187,10 +198,10 @@ module RedmineKura
     # Redmine deletes is gone at once whatever Kura keeps.
     def linked(path, leased)
       return nil if leased.nil?
-      return path if File.symlink?(path) && File.readlink(path) == leased
+      return kept(path) if File.symlink?(path) && File.readlink(path) == leased
 
       make_directory(File.dirname(path))
-      part = "#{path}.#{SecureRandom.hex(6)}.part"
+      part = part_of(path)
       File.symlink(leased, part)
       File.rename(part, path)
       path
@@ -198,11 +209,9 @@ module RedmineKura
       raise_readably(e)
     end
 
-    def raise_readably(error)
-      case error
-      when Errno::ENOSPC, Errno::EDQUOT then raise Error::Full, "KURA_LOCAL_DIR is full: #{error.message}"
-      else raise Error::Misconfigured, "KURA_LOCAL_DIR cannot be written to: #{error.message}"
-      end
+    # Beside the path, under a name that fits however long the file's own is.
+    def part_of(path)
+      File.join(File.dirname(path), "#{SecureRandom.hex(6)}.part")
     end
 
     def lease(id)
@@ -229,7 +238,7 @@ module RedmineKura
       end.compact
     end
 
-    def remove_old
+    def remove_old(bytes)
       kept_from = Time.now - KEEP_SECONDS
       total = 0
       # From the last used to the first: what no longer fits is what was used longest ago.
@@ -238,7 +247,7 @@ module RedmineKura
         next if stat.mtime > kept_from
 
         old = stat.mtime < Time.now - @configuration.local_seconds
-        remove(path) if old || total > @configuration.local_bytes
+        remove(path) if old || total > bytes
       end
     end
 

@@ -11,6 +11,8 @@ module RedmineKura
       path = nil
       create_diskfile(filename) {|file| path = file.path}
       File.basename(path)
+    rescue SystemCallError => e
+      RedmineKura.files.raise_readably(e)
     ensure
       File.delete(path) if path
     end

@@ -25,6 +25,16 @@ namespace :kura do
     exit 1 unless steps.all?(&:ok?)
   end
 
+  # For an MTA, 75 is "try again later". From a mailbox nothing is fetched.
+  task mail: :environment do
+    next unless RedmineKura.active?
+
+    RedmineKura.client.check_token
+  rescue RedmineKura::Error => e
+    warn "No mail is taken: #{e.message}"
+    exit 75
+  end
+
   desc 'Removes old copies from KURA_LOCAL_DIR, and from Kura what could not be deleted before. Redmine does so by itself as well.'
   task sweep: :environment do
     next unless RedmineKura.active?
@@ -33,3 +43,5 @@ namespace :kura do
     RedmineKura.leftovers.delete
   end
 end
+
+%w[read receive_imap receive_pop3].each {|name| task "redmine:email:#{name}" => 'kura:mail'}

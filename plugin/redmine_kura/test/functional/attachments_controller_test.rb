@@ -330,4 +330,27 @@ class KuraDownloadsTest < Redmine::IntegrationTest
     assert_equal 1, asked.count('/readyz')
     assert_equal 3, asked.grep(%r{\A/v1/files/}).size
   end
+
+  def test_a_content_type_adds_no_headers
+    attachment = attach
+    attachment.update_column(:content_type, "text/plain\r\nX-Evil: 1")
+    %w[stream ticket x_accel].each do |delivery|
+      with_kura(KURA_DELIVERY: delivery) { get path(attachment) }
+      assert_operator response.status, :<, 500, delivery
+      assert_nil response.headers['X-Evil']
+      assert_no_match(/[\r\n]/, "#{response.headers['Location']}#{response.headers['X-Accel-Redirect']}")
+    end
+  end
+
+  def test_an_empty_file
+    with_settings rest_api_enabled: '1' do
+      post '/uploads.json?filename=empty.txt', params: '', headers: { 'CONTENT_TYPE' => 'application/octet-stream' }.merge(credentials('admin'))
+    end
+    assert_response :created
+    attachment = Attachment.order(:id).last
+    get path(attachment)
+    assert_response :success
+    assert_equal '', response.body
+    assert_equal '', File.read(attachment.diskfile)
+  end
 end

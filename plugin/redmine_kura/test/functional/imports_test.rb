@@ -67,4 +67,12 @@ class KuraImportsTest < Redmine::IntegrationTest
     RedmineKura.client.expects(:open_import).never
     assert_equal ['subject'], Import.find(import.id).headers
   end
+
+  def test_a_disk_that_is_full_leaves_no_import
+    log_user('admin', 'admin')
+    Redmine::Utils.stubs(:save_upload).raises(Errno::ENOSPC)
+    assert_no_difference('Import.count') { upload("subject\nx\n") }
+    assert_response 500
+    assert_select '#errorExplanation', text: /#{I18n.t(:error_kura_full, locale: :en)}/
+  end
 end

@@ -292,12 +292,10 @@ class KuraAttachmentTest < ActiveSupport::TestCase
     assert_not File.exist?(path)
   end
 
-  def test_a_mail_with_files_is_not_taken_while_kura_is_dead
-    raw = "From: jsmith@somenet.foo\r\nTo: x@example.net\r\nSubject: s\r\nMIME-Version: 1.0\r\n" \
-          "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/plain\r\n\r\nhello\r\n" \
-          "--b\r\nContent-Type: text/plain\r\nContent-Disposition: attachment; filename=a.txt\r\n\r\nfile\r\n--b--\r\n"
-    with_dead_kura do
-      assert_no_difference('Issue.count') { assert_equal false, MailHandler.safe_receive(raw, issue: { project: 'onlinestore' }) }
-    end
+  def test_a_disk_that_refuses_is_said_readably
+    RedmineKura::Names.stubs(:create_diskfile).raises(Errno::EROFS)
+    attachment = Attachment.new(file: mock_upload('x', 'a.txt'), author: User.find(1))
+    assert_not attachment.save
+    assert_includes attachment.errors.full_messages, I18n.t(:error_kura_misconfigured)
   end
 end

@@ -71,7 +71,7 @@ class KuraClientTest < ActiveSupport::TestCase
     answer = lambda do |socket, head|
       socket.write("HTTP/1.1 100 Continue\r\n\r\n")
       socket.read(head[/content-length: (\d+)/i, 1].to_i)
-      respond(socket, 201, {}, '{"key":"x/1_a.txt"}')
+      respond(socket, 201, {}, '{"key":"x/1_a.txt","disk_filename":"1_a.txt"}')
       socket.close
     end
     with_fake_kura(answer) do
@@ -172,6 +172,12 @@ class KuraClientTest < ActiveSupport::TestCase
       end
       with_kura(KURA_URL: "unix:#{path}") { assert_equal '204', client.delete_file('a').code }
       thread.join
+    end
+  end
+
+  def test_something_else_that_says_yes_has_not_stored_a_file
+    with_fake_kura(->(socket, _head) { respond(socket, 200, {}, '{"status":"ok"}') }) do
+      assert_no_difference('Attachment.count') { assert_raises(ActiveRecord::RecordInvalid) { create_attachment('x') } }
     end
   end
 end

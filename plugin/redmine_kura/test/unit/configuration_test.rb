@@ -42,4 +42,23 @@ class KuraConfigurationTest < ActiveSupport::TestCase
     assert_not_equal one, other
     assert_match(/\A\h{32}\z/, one)
   end
+
+  def test_a_fraction_of_a_second_or_byte_is_one
+    assert_equal 1, configuration(KURA_URL: 'http://x', KURA_TOKEN: 'a.b', KURA_TICKET_SECONDS: '0.5').ticket_seconds
+    assert_equal 1, configuration(KURA_URL: 'http://x', KURA_TOKEN: 'a.b', KURA_LOCAL_BYTES: '0.5').local_bytes
+  end
+
+  def test_a_token_that_no_header_can_hold_is_said_without_showing_it
+    ["acme.12\nacme.34", "acme.\xff12", 'acme.漢字'].each do |token|
+      wrong = configuration(KURA_URL: 'http://x', KURA_TOKEN: token)
+      assert_equal 1, wrong.errors.size, token.inspect
+      assert_includes wrong.errors.first, 'KURA_TOKEN'
+      assert_not_includes wrong.errors.first, 'acme'
+    end
+  end
+
+  def test_the_local_directory_does_not_depend_on_where_redmine_was_started
+    relative = configuration(KURA_URL: 'http://x', KURA_TOKEN: 'a.b', KURA_LOCAL_DIR: 'tmp/kura')
+    assert_equal Rails.root.join('tmp/kura').to_s, relative.local_dir
+  end
 end

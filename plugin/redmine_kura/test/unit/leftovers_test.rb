@@ -55,4 +55,19 @@ class KuraLeftoversTest < ActiveSupport::TestCase
   ensure
     notes.each {|note| File.delete(note)}
   end
+
+  def test_one_that_can_never_be_deleted_does_not_keep_the_others
+    attachments = Array.new(3) { create_attachment(fresh_content) }
+    attachments.each {|attachment| destroy_while_the_store_fails(attachment)}
+    age_notes
+    never = File.read(Dir.glob(File.join(RedmineKura.files.leftovers_directory, '*')).first)
+    RedmineKura.client.stubs(:delete_file).with(never).raises(RedmineKura::Error::Misconfigured, 'storage_forbidden')
+    (attachments.map(&:kura_key) - [never]).each {|key| RedmineKura.client.expects(:delete_file).with(key)}
+    RedmineKura.leftovers.delete
+    assert_equal 1, notes.size
+  ensure
+    RedmineKura.client.unstub(:delete_file)
+    attachments.each {|attachment| RedmineKura.client.delete_file(attachment.kura_key)}
+    notes.each {|note| File.delete(note)}
+  end
 end

@@ -136,4 +136,49 @@ class KuraLocalFilesTest < ActiveSupport::TestCase
       end
     end
   end
+
+  def test_a_full_disk_is_swept_for_the_next_try
+    with_local_dir do
+      stored = store(fresh_content(600))
+      old = files.file(stored['key'], stored['digest'])
+      File.utime(Time.now - 700, Time.now - 700, old)
+      full = stub(close: nil)
+      full.stubs(:each).raises(Errno::ENOSPC)
+      RedmineKura.client.stubs(:open_file).returns(full)
+      assert_raises(RedmineKura::Error::Full) { files.file('2026/11/other.txt', nil) }
+      assert_not File.exist?(old)
+    end
+  end
+
+  def test_somebody_elses_directory_is_never_written_to
+    Dir.mktmpdir do |directory|
+      with_kura(KURA_LOCAL_DIR: directory) do
+        Process.euid.zero? ? File.chown(4711, nil, directory) : Process.stubs(:euid).returns(4711)
+        2.times { assert_raises(RedmineKura::Error::Misconfigured) { files.names_directory } }
+        assert_empty Dir.children(directory)
+      end
+    end
+  end
+
+  def test_a_name_as_long_as_the_disk_takes
+    with_local_dir do
+      RedmineKura.client.expects(:open_file).returns(StringIO.new('abc'))
+      assert_equal 'abc', File.read(files.file("2026/11/261122194501_#{'x' * 242}", nil))
+    end
+  end
+
+  def test_a_link_that_was_used_a_moment_ago_is_kept
+    Dir.mktmpdir do |cache|
+      with_local_dir(KURA_CACHE_DIR: cache, KURA_LOCAL_SECONDS: 600) do
+        leased = File.join(cache, 'a.txt')
+        File.write(leased, 'abc')
+        RedmineKura.client.stubs(:lease).returns('path' => leased, 'expires_at' => (Time.now + 300).iso8601)
+        path = files.file('2026/11/a.txt', nil)
+        File.lutime(Time.now - 700, Time.now - 700, path)
+        files.file('2026/11/a.txt', nil)
+        files.sweep
+        assert_equal 'abc', File.read(path)
+      end
+    end
+  end
 end

@@ -11,10 +11,10 @@ module RedmineKura
 
         path = kura_unfilled { filepath }
         File.open(path, 'rb') {|file| RedmineKura.client.store_import(filename, Upload.new(file))} if path && File.exist?(path)
-      rescue Error
+      rescue Error, SystemCallError => e
         FileUtils.rm_f(path) if path
         self.filename = nil
-        raise
+        e.is_a?(Error) ? raise : RedmineKura.files.raise_readably(e)
       end
 
       def filepath
