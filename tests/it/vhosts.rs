@@ -331,7 +331,10 @@ async fn tenant_files_in_s3_are_listed_once_and_read_once_each() {
 #[test]
 fn suspended_tenant_keeps_its_name_and_nothing_else() {
     let place = Place::new();
-    place.tenant("sitea", &format!("{GOOD}kura: {{state: suspended}}\n"));
+    place.tenant(
+        "sitea",
+        &format!("{GOOD}kura: {{state: suspended, delivery: x_sendfile}}\n"),
+    );
     place.run(&[]);
     let conf = place.conf("sitea");
     assert!(conf.contains("ServerName sitea.example.com\n"));
@@ -418,6 +421,10 @@ fn own_template_cannot_be_broken_out_of_either() {
         ),
         (
             "A \"\\\"\" {{ property.x }} \"",
+            "property.x: is not a plain word",
+        ),
+        (
+            "If \"%{HOST} == '{{ property.x }}'\"",
             "property.x: is not a plain word",
         ),
         (

@@ -2,6 +2,7 @@
 //! have to be done.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -148,7 +149,10 @@ impl Task {
         if let Some(command) = &self.on_change
             && folder.is_pending()
         {
-            let status = Command::new("sh").arg("-c").arg(command).status();
+            // Standard output has the report alone.
+            let mut shell = Command::new("sh");
+            shell.args(["-c", command]).stdout(io::stderr());
+            let status = shell.status();
             let status = status.context("the command of --on-change cannot be run")?;
             ensure!(
                 status.success(),

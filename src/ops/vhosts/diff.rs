@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use similar::{ChangeTag, TextDiff};
 
 use super::template::Rendered;
-use crate::ops::tenant::masked::MASK;
+use crate::ops::tenant::masked::{MASK, is_secret};
 
 /// The lines that differ, with `-` or `+` before them.
 pub(super) fn diff(old: &str, new: &Rendered) -> String {
@@ -30,7 +30,7 @@ pub(super) fn diff(old: &str, new: &Rendered) -> String {
 /// Else only what it sets is.
 fn old_line(line: &str, masked: &[&str]) -> String {
     let harmless = |new: &&str| subject(new) == subject(line) && !new.contains(MASK);
-    if masked.iter().any(harmless) {
+    if !is_secret(subject(line), "") && masked.iter().any(harmless) {
         return line.to_owned();
     }
     let mut words = line.split_whitespace();
@@ -67,6 +67,12 @@ mod tests {
             text: new("new one"),
             masked: new(MASK),
         };
+        // Without a password there is no secret in the new text.
+        let without = Rendered {
+            text: new(""),
+            masked: new(""),
+        };
+        assert!(!diff(&new("old one"), &without).contains("old one"));
         let old = "ServerName a.example.com\nSetEnv RAILS_DB \"a\"\nSetEnv RAILS_DB_PASSWORD \"old one\"\nSetEnv OTHER \"old other\"\nold word\n";
         assert_eq!(
             diff(old, &rendered),

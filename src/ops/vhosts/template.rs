@@ -1,7 +1,7 @@
 //! From a tenant's file to the text of its configuration, by a template.
 //!
 //! The template sees the file as it is and what Kura adds. A value that it
-//! prints goes through [`words`](super::words); one that is not there is a
+//! prints goes through [`words`]; one that is not there is a
 //! fault of the tenant.
 
 use std::collections::BTreeMap;
@@ -17,11 +17,11 @@ use super::options::Options;
 use super::report::Fault;
 use super::words::{self, Refused};
 use super::{folder, host};
-use crate::ops::tenant::masked::{MASK, is_secret};
+use crate::ops::tenant::masked::is_secret;
 use crate::tenant::settings::{Node, Value as Setting};
 use crate::tenant::{State, TenantSettings};
 
-/// The name under which the template is kept; those of `--env` have theirs.
+/// The name under which the template is kept.
 const MAIN: &str = "template";
 const NOT_TEXT: &str = "not a text";
 
@@ -43,7 +43,7 @@ pub(super) struct Tenant {
 /// A tenant's configuration.
 pub(super) struct Rendered {
     pub(super) text: String,
-    /// The same for people's eyes, with [`MASK`] in place of secrets.
+    /// The same for people's eyes, without secrets.
     pub(super) masked: String,
 }
 
@@ -69,8 +69,8 @@ impl Renderer {
             .map_err(unusable("the template".to_owned()))?;
         for (name, value) in &options.env {
             environment
-                .add_template_owned(name.clone(), value.clone())
-                .map_err(unusable(format!("--env {name}")))?;
+                .add_template_owned(variable(name), value.clone())
+                .map_err(unusable(variable(name)))?;
         }
         Ok(Self {
             environment,
@@ -86,15 +86,13 @@ impl Renderer {
     /// Makes a tenant's configuration.
     pub(super) fn render(&self, tenant: &Tenant) -> Result<Rendered, Fault> {
         let options = &self.options;
-        let delivery = host::delivery(&tenant.file, options.server)?;
-        let delivery = delivery.unwrap_or_else(|| options.delivery.clone());
-        if delivery == "x_sendfile" && options.cache_dir.is_none() {
-            return Err(Fault::of_key(
-                host::DELIVERY,
-                "x_sendfile needs --cache-dir",
-            ));
-        }
         let suspended = tenant.settings.state == State::Suspended;
+        // What is wrong with the rest must not keep a tenant from being suspended.
+        let (delivery, limit_ips) = if suspended {
+            (options.delivery.clone(), Vec::new())
+        } else {
+            (self.delivery(&tenant.file)?, host::limit_ips(&tenant.file)?)
+        };
         let ours = context! {
             id => tenant.settings.id.as_str(),
             server_name => tenant.server_name.as_str(),
@@ -103,7 +101,7 @@ impl Renderer {
             bucket => tenant.settings.bucket.as_str(),
             folder => tenant.settings.layout.folder().trim_end_matches('/'),
             token => tenant.token.as_str(),
-            limit_ips => host::limit_ips(&tenant.file)?,
+            limit_ips,
             delivery,
             listen => options.listen.as_str(),
             root => options.root.as_str(),
@@ -124,6 +122,16 @@ impl Renderer {
         self.compose(&context, tenant, &secrets)
     }
 
+    fn delivery(&self, file: &Node) -> Result<String, Fault> {
+        let own = host::delivery(file, self.options.server)?;
+        let delivery = own.unwrap_or_else(|| self.options.delivery.clone());
+        if delivery == "x_sendfile" && self.options.cache_dir.is_none() {
+            let line = file.at(host::DELIVERY).and_then(|node| node.line);
+            return Err(Fault::of_key(host::DELIVERY, "x_sendfile needs --cache-dir").at(line));
+        }
+        Ok(delivery)
+    }
+
     /// What `--env` adds, which may be made of the tenant's settings.
     fn env(
         &self,
@@ -133,12 +141,12 @@ impl Renderer {
     ) -> Result<BTreeMap<String, String>, Fault> {
         let mut env = BTreeMap::new();
         for (name, source) in &self.options.env {
-            let template = self.environment.get_template(name);
+            let template = self.environment.get_template(&variable(name));
             let text = template.and_then(|template| template.render(context.clone()));
             let text = text.map_err(|error| fault(&error, source, tenant))?;
             words::check(&text, self.options.server)
-                .map_err(|why| Fault::of_key(&format!("--env {name}"), &why.to_string()))?;
-            if !text.is_empty() && is_secret(name, &text) {
+                .map_err(|why| Fault::of_key(&variable(name), &why.to_string()))?;
+            if !text.is_empty() && (is_secret(name, &text) || is_secret(source, "")) {
                 secrets.push(text.clone());
             }
             env.insert(name.clone(), text);
@@ -158,17 +166,26 @@ impl Renderer {
         let (output, spans) = template
             .render_with_spans(context.clone())
             .map_err(|error| fault(&error, template.source(), tenant))?;
-        let secrets: Vec<_> = secrets.iter().map(String::as_str).collect();
-        let compose = |mask| {
-            let body = words::compose(&output, &spans, server, mask)
-                .map_err(|refused| refusal(&refused, &spans, template.source(), tenant))?;
-            Ok(folder::mark(&tenant.file_name) + &body + "\n")
+        // What a filter has made of a secret is told by the expression.
+        let source = template.source();
+        let hidden = |span: &OutputSpan, value: &str| {
+            let expression = source.get(span.source_range()).unwrap_or_default();
+            is_secret(expression, "") || secrets.iter().any(|secret| value.contains(secret))
         };
+        let composed = words::compose(&output, &spans, server, hidden);
+        let (text, masked) =
+            composed.map_err(|refused| refusal(&refused, &spans, source, tenant))?;
+        let whole = |body| folder::mark(&tenant.file_name) + body + "\n";
         Ok(Rendered {
-            text: compose(None)?,
-            masked: compose(Some((MASK, secrets.as_slice())))?,
+            text: whole(&text),
+            masked: whole(&masked),
         })
     }
+}
+
+/// The name under which the template of a variable's value is kept.
+fn variable(name: &str) -> String {
+    format!("--env {name}")
 }
 
 /// Reads an operator's own template.
@@ -214,7 +231,7 @@ fn collect_secrets(path: &str, node: &Node, secrets: &mut Vec<String>) {
 fn fault(error: &Error, source: &str, tenant: &Tenant) -> Fault {
     let place = match (error.name(), error.line()) {
         (Some(MAIN), Some(line)) => format!("line {line} of the template"),
-        (name, _) => format!("--env {}", name.unwrap_or_default()),
+        (name, _) => name.unwrap_or_default().to_owned(),
     };
     let problem = match (error.kind(), error.detail()) {
         (ErrorKind::UndefinedError, _) => "missing, and needed in",

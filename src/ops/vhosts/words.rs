@@ -2,7 +2,8 @@
 //! word, its line or its string, whatever template they stand in.
 //!
 //! What the template itself says passes as it is. A value between double
-//! quotes is escaped; anywhere else it must be a plain word. What neither
+//! quotes is escaped; anywhere else it must be a plain word, also in single
+//! quotes within double ones, as Apache's expressions have them. What no
 //! escape can save is refused.
 
 use std::ops::Range;
@@ -10,6 +11,7 @@ use std::ops::Range;
 use minijinja::{OutputSpan, OutputSpanKind};
 
 use super::Server;
+use crate::ops::tenant::masked::MASK;
 
 /// The longest value, in bytes. nginx takes no word of more than 4,096.
 const MAX_VALUE_BYTES: usize = 2000;
@@ -25,7 +27,7 @@ pub(super) enum Refusal {
     Reference,
     #[error("has `$`, which nginx replaces here and lets nobody escape")]
     Variable,
-    #[error("is not a plain word: the template must have double quotes around it")]
+    #[error("is not a plain word, as it must be outside of double quotes and within single ones")]
     NotPlain,
     #[error("stands behind a backslash of the template")]
     Backslash,
@@ -56,14 +58,14 @@ pub(super) fn check(value: &str, server: Server) -> Result<(), Refusal> {
 }
 
 /// Puts a template's output together: what it says itself, and its values as
-/// words. Each `secret` value reads as `mask`, where there is one.
+/// words; and the same with [`MASK`] for each value that is `hidden`.
 pub(super) fn compose(
     output: &str,
     spans: &[OutputSpan],
     server: Server,
-    mask: Option<(&str, &[&str])>,
-) -> Result<String, Refused> {
-    let mut text = String::with_capacity(output.len() + 64);
+    hidden: impl Fn(&OutputSpan, &str) -> bool,
+) -> Result<(String, String), Refused> {
+    let (mut text, mut masked) = (String::new(), String::new());
     let mut place = Place::default();
     for span in spans {
         let range = span.output_range();
@@ -77,19 +79,16 @@ pub(super) fn compose(
                 place.pass(c).map_err(refuse)?;
             }
             text.push_str(piece);
+            masked.push_str(piece);
             continue;
         }
         let line = text.rsplit('\n').next().unwrap_or_default().trim_start();
         let word = word(piece, &place, line, server).map_err(refuse)?;
-        match mask {
-            Some((mask, secrets)) if secrets.iter().any(|secret| piece.contains(secret)) => {
-                text.push_str(mask);
-            }
-            _ => text.push_str(&word),
-        }
+        text.push_str(&word);
+        masked.push_str(if hidden(span, piece) { MASK } else { &word });
         place.before = 'x';
     }
-    Ok(text)
+    Ok((text, masked))
 }
 
 /// A value as it must be written at a place; `line` is what stands before it.
@@ -123,6 +122,8 @@ struct Place {
 enum Within {
     Line,
     Quotes,
+    /// Single quotes within double ones.
+    Inner,
     SingleQuotes,
     Comment,
 }
@@ -143,12 +144,20 @@ impl Place {
     fn pass(&mut self, c: char) -> Result<(), Refusal> {
         let begins = self.before.is_whitespace();
         self.within = match (self.within, c) {
-            (Within::Quotes | Within::SingleQuotes, '\n') => return Err(Refusal::OpenString),
+            (Within::Quotes | Within::Inner | Within::SingleQuotes, '\n') => {
+                return Err(Refusal::OpenString);
+            }
             (Within::Line | Within::Comment, '\n') => Within::Line,
             (Within::Line, '"') if begins => Within::Quotes,
             (Within::Line, '\'') if begins => Within::SingleQuotes,
             (Within::Line, '#') if begins => Within::Comment,
-            (Within::Quotes, '"') | (Within::SingleQuotes, '\'') if !self.escaped => Within::Line,
+            (Within::Quotes | Within::Inner, '"') | (Within::SingleQuotes, '\'')
+                if !self.escaped =>
+            {
+                Within::Line
+            }
+            (Within::Quotes, '\'') => Within::Inner,
+            (Within::Inner, '\'') => Within::Quotes,
             (within, _) => within,
         };
         self.escaped = c == '\\' && !self.escaped;
