@@ -1,5 +1,5 @@
 //! `kura tenant`: the tenants and their files. A subcommand is a file below,
-//! and a row in [`COMMANDS`].
+//! and a row in `COMMANDS`.
 
 mod add;
 mod assignments;
