@@ -58,6 +58,8 @@ pub(in crate::ops) struct ManifestLine {
 /// Which column has what.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
+    /// How many there are: a row with more or fewer is cut or shifted.
+    count: usize,
     directory: usize,
     name: usize,
     file_name: Option<usize>,
@@ -73,6 +75,7 @@ impl Columns {
             column(name).with_context(|| format!("its first line names no column {name}"))
         };
         Ok(Self {
+            count: header.len(),
             name: needed("disk_filename")?,
             directory: needed("disk_directory")?,
             file_name: column("filename"),
@@ -85,6 +88,12 @@ impl Columns {
 
 impl Format {
     pub(super) fn row(self, record: &ByteRecord, columns: &Columns) -> Result<Row> {
+        ensure!(
+            record.len() == columns.count,
+            "it has {} columns, and the first line {}",
+            record.len(),
+            columns.count
+        );
         let text = |column: Option<usize>| -> Result<Option<String>> {
             let Some(bytes) = column.and_then(|column| record.get(column)) else {
                 return Ok(None);

@@ -298,4 +298,10 @@ class KuraAttachmentTest < ActiveSupport::TestCase
     assert_not attachment.save
     assert_includes attachment.errors.full_messages, I18n.t(:error_kura_misconfigured)
   end
+
+  def test_something_else_that_says_yes_has_not_stored_a_file
+    with_fake_kura(->(socket, _head) { respond(socket, 200, {}, '{"status":"ok"}') }) do
+      assert_no_difference('Attachment.count') { assert_raises(ActiveRecord::RecordInvalid) { create_attachment('x') } }
+    end
+  end
 end
