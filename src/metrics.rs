@@ -128,21 +128,21 @@ pub struct LossLabels {
     pub cause: &'static str,
 }
 
-/// The metrics, shared by all who count.
+/// The metrics, shared by all clones: each request has some.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics(Arc<Listed>);
+pub struct Metrics(Arc<All>);
 
 impl Deref for Metrics {
-    type Target = Listed;
+    type Target = All;
 
-    fn deref(&self) -> &Listed {
+    fn deref(&self) -> &All {
         &self.0
     }
 }
 
 /// The metrics themselves.
 #[derive(Debug)]
-pub struct Listed {
+pub struct All {
     registry: Registry,
     started: SystemTime,
     /// Requests answered.
@@ -214,7 +214,7 @@ pub struct Listed {
     pub render_workers_lost: Family<LossLabels, Counter>,
 }
 
-impl Default for Listed {
+impl Default for All {
     fn default() -> Self {
         let latency: fn() -> Histogram = || Histogram::new(LATENCY_BUCKETS);
         let mut metrics = Self {
@@ -260,7 +260,7 @@ impl Default for Listed {
     }
 }
 
-impl Listed {
+impl All {
     #[rustfmt::skip]
     fn register(&self) -> Registry {
         let mut all = Registry::with_prefix("kura");
