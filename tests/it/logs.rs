@@ -111,10 +111,14 @@ async fn request_is_followed_by_its_ids_down_to_s3s_own() {
         "{put}"
     );
 
-    let done = ours.iter().find(|line| line["status"] == 201).unwrap();
+    let done = lines
+        .iter()
+        .find(|line| line["request_id"] == "from-redmine")
+        .unwrap();
     assert_eq!(done["message"], "request");
+    assert_eq!(done["status"], 201);
+    assert!(done["span"].is_null(), "it would say the same again");
     assert_eq!(done["trace_id"], TRACE);
-    assert_eq!(done["request_id"], "from-redmine");
     assert_eq!(done["tenant"], "default");
     assert_eq!(done["route"], "/v1/files");
     assert_eq!(done["received_bytes"], 6);
