@@ -20,6 +20,7 @@ use super::site::Site;
 use super::{OperatorCommand, arguments, audit};
 use crate::config::Values;
 use crate::ops;
+use crate::storage::holdings::Uploads;
 
 /// The command.
 pub(super) const COMMAND: OperatorCommand = OperatorCommand { describe, run };
@@ -77,7 +78,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         // Tenants that share a folder for imports share what is in it.
         let mut shared = BTreeSet::new();
         let mut reports = Vec::new();
-        let (mut objects, mut refused) = (0, false);
+        let (mut objects, mut refused, mut hidden) = (0, false, false);
         for tenant in &tenants {
             let sweep = Sweep {
                 holdings: site.holdings(tenant)?,
@@ -92,6 +93,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             let found = sweep.look(&areas, &progress).await?;
             let why_not = found.why_not(listing.as_deref()).filter(|_| !force);
             objects += found.objects;
+            hidden |= found.uploads == Some(Uploads::Hidden);
             refused |= remove && why_not.is_some();
             let removed = remove && why_not.is_none() && !found.is_empty();
             if removed {
@@ -117,6 +119,12 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 "{} objects looked at, of {}",
                 HumanCount(objects),
                 count(tenants.len() as u64, "tenant"),
+            );
+        }
+        if hidden {
+            eprintln!(
+                "kura: unfinished uploads were left out: {}",
+                Uploads::WHY_HIDDEN
             );
         }
         if refused {
