@@ -17,9 +17,8 @@ use serde_json::json;
 
 use self::erase::Eraser;
 use self::record::Record;
-use super::usage::{self, Count, Usage};
+use super::usage::{self, Usage};
 use crate::config::Values;
-use crate::key::Kind;
 use crate::ops::progress::Progress;
 use crate::ops::site::Site;
 use crate::ops::{self, OperatorCommand, arguments, audit};
@@ -173,18 +172,12 @@ impl Estate {
             folder => folder,
         };
         println!("tenant {}: bucket {}, {folder}", tenant.id, tenant.bucket);
-        let line = |what: &str, count: Count| println!("  {what:20}{}", usage::cell(count));
-        for kind in Kind::ALL {
-            line(&kind.to_string(), self.usage.of(kind));
-        }
-        line("old versions", self.usage.old_versions);
-        for (what, count) in [
-            ("delete markers", Some(self.usage.delete_markers)),
-            ("unfinished uploads", self.unfinished_uploads),
-        ] {
-            let count = count.map_or("unknown".to_owned(), |count| HumanCount(count).to_string());
-            println!("  {what:20}{count:>12}");
-        }
+        self.usage.print(true);
+        let uploads = match self.unfinished_uploads {
+            Some(uploads) => HumanCount(uploads).to_string(),
+            None => "unknown".to_owned(),
+        };
+        println!("  {:20}{uploads:>12}", "unfinished uploads");
         if self.unfinished_uploads.is_none() {
             println!("  {}", Uploads::WHY_HIDDEN);
         }
