@@ -18,8 +18,8 @@ help:
 	@echo "make test-redmine [VERSION=5.0.4] [ONLY=\"core faults\"]   only what runs in the real Redmine"
 	@echo "make test-image   the static binary in a root that has nothing else (builds it; root or sudo)"
 	@echo "make lint   formatting, clippy, documentation, dependencies"
-	@echo "make bench  measure a release build: time, memory, S3 requests"
-	@echo "make bench-thumbnails [ONLY=webp]   thumbnails beside libvips, ImageMagick and MuPDF"
+	@echo "make bench [ONLY=download] [QUICK=1]   Kura beside S3, nginx, Redmine; writes docs/BENCHMARKS.md"
+	@echo "make bench-thumbnails [ONLY=webp]   thumbnails of all formats beside libvips, ImageMagick, MuPDF"
 	@echo "make bench-redmine   what attachments cost Redmine, stock and with the plugin"
 	@echo "make fuzz [SECONDS=60] [ONLY=jpeg]  look for pictures that break decoders"
 
@@ -75,8 +75,10 @@ lint: lint-deps
 lint-deps:
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked --version 0.20.2
 
+# Kura beside what its users would take instead; writes docs/BENCHMARKS.md.
+# ONLY=download asks one question; QUICK=1 tries the harness, in target/bench-trial.
 bench: test-deps
-	$(CARGO) bench --locked $(FEATURES) --bench transfer
+	$(CARGO) bench --locked $(FEATURES) --bench beside -- $(ONLY)
 
 # What attachments cost the real Redmine, on its own disk and with the plugin.
 bench-redmine: build test-deps

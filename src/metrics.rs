@@ -4,6 +4,7 @@
 
 mod process;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
@@ -127,10 +128,22 @@ pub struct LossLabels {
     pub cause: &'static str,
 }
 
+/// The metrics, shared by all clones: each request has some.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<All>);
+
+impl Deref for Metrics {
+    type Target = All;
+
+    fn deref(&self) -> &All {
+        &self.0
+    }
+}
+
 /// The metrics themselves.
-#[derive(Clone, Debug)]
-pub struct Metrics {
-    registry: Arc<Registry>,
+#[derive(Debug)]
+pub struct All {
+    registry: Registry,
     started: SystemTime,
     /// Requests answered.
     pub requests: Family<RequestLabels, Counter>,
@@ -201,11 +214,11 @@ pub struct Metrics {
     pub render_workers_lost: Family<LossLabels, Counter>,
 }
 
-impl Default for Metrics {
+impl Default for All {
     fn default() -> Self {
         let latency: fn() -> Histogram = || Histogram::new(LATENCY_BUCKETS);
         let mut metrics = Self {
-            registry: Arc::default(),
+            registry: Registry::default(),
             started: SystemTime::now(),
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(latency),
@@ -242,12 +255,12 @@ impl Default for Metrics {
             render_workers: Gauge::default(),
             render_workers_lost: Family::default(),
         };
-        metrics.registry = Arc::new(metrics.register());
+        metrics.registry = metrics.register();
         metrics
     }
 }
 
-impl Metrics {
+impl All {
     #[rustfmt::skip]
     fn register(&self) -> Registry {
         let mut all = Registry::with_prefix("kura");

@@ -1,10 +1,13 @@
 //! The log: one JSON object a line for a collector, text on a terminal.
 
+mod lines;
+
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use self::lines::{Lines, Pairs};
 use crate::config::LogConfig;
 
 /// Crates whose debug lines have keys and headers in them: they are not logged
@@ -50,12 +53,7 @@ where
         .with_target(false);
     // A second start in one process, as tests make, keeps the first log.
     let _ = if json {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .try_init()
+        builder.fmt_fields(Pairs).event_format(Lines).try_init()
     } else {
         builder.compact().try_init()
     };

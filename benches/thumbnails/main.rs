@@ -1,9 +1,9 @@
 //! What a thumbnail costs, beside the engines that others use: CPU time, peak
 //! memory and likeness to a full decode, of the same files in the same run.
 //!
-//! `make bench-thumbnails` makes the corpus and prints the tables of
-//! `docs/BENCHMARKS.md`; `make bench-thumbnails ONLY=webp` those of the files
-//! with `webp` in their names, and `ONLY=hits` that of thumbnails in memory.
+//! `make bench-thumbnails` makes the corpus and writes the tables of
+//! `docs/BENCHMARKS.md`; `make bench-thumbnails ONLY=webp` prints those of the
+//! files with `webp` in their names.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,20 +12,24 @@
 )]
 
 mod corpus;
-mod hits;
 mod quality;
+#[allow(dead_code)]
+#[path = "../beside/report.rs"]
+mod report;
 #[allow(dead_code, unreachable_pub, clippy::expect_used)]
 #[path = "../../tests/it/support/mod.rs"]
 mod support;
 mod tools;
 mod worker;
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use kura::render::Order;
 
 use corpus::Sample;
 use quality::Likeness;
+use report::Report;
 use tools::Tool;
 use worker::Worker;
 
@@ -71,11 +75,22 @@ async fn main() {
             rows.push(measure(sample, &corpus.join(sample.file), side).await);
         }
     }
-    println!("{}\n", tools::machine());
-    print_costs(&rows);
-    print_qualities(&rows);
-    if wanted.is_none_or(|wanted| wanted == "hits") {
-        hits::measure(&corpus).await;
+    let answers = [
+        (
+            "formats",
+            format!("{}\n\n{}", tools::machine(), costs(&rows)),
+        ),
+        ("quality", qualities(&rows)),
+    ];
+    if wanted.is_some() {
+        for (_, answer) in answers {
+            println!("{answer}");
+        }
+        return;
+    }
+    let mut report = Report::open();
+    for (section, answer) in answers {
+        report.write(section, &answer);
     }
 }
 
@@ -110,11 +125,11 @@ async fn measure(sample: &'static Sample, file: &Path, side: u32) -> Row {
     }
 }
 
-fn print_costs(rows: &[Row]) {
-    println!(
-        "| file | px | Kura ms | vips ms | IM ms | Kura/vips | goal | Kura/IM | MiB: Kura | vips | IM |"
+fn costs(rows: &[Row]) -> String {
+    let mut table = String::from(
+        "| file | px | Kura ms | vips ms | IM ms | Kura/vips | goal | Kura/IM | MiB: Kura | vips | IM |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
         let [kura, rival, magick] = [&row.kura, &row.rival, &row.magick];
         let ratio = ratio(kura, rival);
@@ -124,7 +139,8 @@ fn print_costs(rows: &[Row]) {
             Some(_) => "**missed**",
             None => "**refused**",
         };
-        println!(
+        let _ = writeln!(
+            table,
             "| {} | {} | {:.1} | {:.1}{} | {:.0} | {ratio:.3} | {goal} {met} | {:.3} | {:.0} | {:.0} | {:.0} |",
             row.sample.file,
             row.side,
@@ -142,16 +158,16 @@ fn print_costs(rows: &[Row]) {
             magick.peak,
         );
     }
-    println!();
+    table
 }
 
-fn print_qualities(rows: &[Row]) {
+fn qualities(rows: &[Row]) -> String {
     /// How much less like the full decode than vips' a thumbnail may be.
     const MARGIN: f64 = 0.002;
-    println!(
-        "| file | px | SSIM luma: Kura | vips | IM | RGB: Kura | vips | IM | goal | bytes: Kura | vips | IM |"
+    let mut table = String::from(
+        "| file | px | SSIM luma: Kura | vips | IM | RGB: Kura | vips | IM | goal | bytes: Kura | vips | IM |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|");
     for row in rows {
         let costs = [&row.kura, &row.rival, &row.magick];
         let of = |show: fn(&(Likeness, usize)) -> String| {
@@ -164,7 +180,8 @@ fn print_qualities(rows: &[Row]) {
             }
             _ => false,
         };
-        println!(
+        let _ = writeln!(
+            table,
             "| {} | {} | {} | {} | {} | {} |",
             row.sample.file,
             row.side,
@@ -174,6 +191,7 @@ fn print_qualities(rows: &[Row]) {
             of(|(_, bytes)| bytes.to_string()),
         );
     }
+    table
 }
 
 /// The median of the rounds' ratios: what disturbs a round disturbs both sides.

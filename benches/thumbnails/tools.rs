@@ -177,12 +177,15 @@ pub(crate) fn machine() -> String {
         ("nginx", "-v"),
     ];
     let versions = versions.map(|(program, option)| {
-        let output = Command::new(program).arg(option).output().unwrap();
+        let Ok(output) = Command::new(program).arg(option).output() else {
+            return format!("no {program}");
+        };
         // Some say it where errors go.
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         let line = said.lines().next().unwrap_or_default();
-        line.trim_start_matches("Version: ")
+        line.trim_start_matches("nginx version: ")
+            .trim_start_matches("Version: ")
             .split(" Q16")
             .next()
             .unwrap_or_default()

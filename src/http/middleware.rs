@@ -20,7 +20,6 @@ use super::error::ApiError;
 use super::pace::Pace;
 use super::record::Record;
 use super::{Served, ServedTenant, unread};
-use crate::metrics::RejectionLabels;
 use crate::storage::PayloadError;
 use crate::tenant::{State as TenantState, TenantId};
 
@@ -119,15 +118,10 @@ pub(super) fn active_tenant(
 type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 fn take_places(served: &Served, tenant: &ServedTenant) -> Result<Places, ApiError> {
-    let rejected = |code, error| {
-        let labels = RejectionLabels { code };
-        served.metrics.rejections.get_or_create(&labels).inc();
-        error
-    };
     let all = Arc::clone(&served.places).try_acquire_owned();
-    let all = all.map_err(|_| rejected("overloaded", ApiError::overloaded()))?;
+    let all = all.map_err(|_| served.reject(ApiError::overloaded()))?;
     let own = Arc::clone(&tenant.inner.places).try_acquire_owned();
-    let own = own.map_err(|_| rejected("tenant_busy", ApiError::tenant_busy()))?;
+    let own = own.map_err(|_| served.reject(ApiError::tenant_busy()))?;
     Ok((own, all))
 }
 

@@ -18,6 +18,10 @@ use crate::storage::StoreError;
 /// Large enough to hide what a change of thread costs.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
+/// What is no longer is read together with the opening of its file: to change
+/// the thread once more would cost several times what reading does.
+const SMALL_BYTES: u64 = 64 * 1024;
+
 /// Bytes of a file that are still to be read. The open file keeps them, even
 /// when the object is removed or replaced meanwhile.
 pub(super) struct Remaining {
@@ -31,7 +35,12 @@ pub(super) struct Remaining {
 }
 
 impl Remaining {
+    /// To be called where a thread may block.
     pub(super) fn into_body(self) -> BoxStream<'static, Result<Bytes, StoreError>> {
+        if self.end - self.next <= SMALL_BYTES {
+            let all = self.read().map(|read| read.map(|(bytes, _)| bytes));
+            return Box::pin(stream::iter(all.transpose()));
+        }
         Box::pin(stream::try_unfold(self, |remaining| {
             blocking(move || remaining.read())
         }))

@@ -70,12 +70,14 @@ impl S3Store {
         key: &StoreKey,
         options: GetOptions,
     ) -> Result<Object, StoreError> {
+        // What is seldom needed is boxed: each request to S3 is a future of many
+        // KB, and they would all be a part of this one.
         let mut if_match = options.if_match;
         let range = match options.range {
             // Where a long tail begins is not known, and parts of it are to be
             // read in parallel.
             Some(ByteRange::Last(count)) if count > self.part_bytes() => {
-                let info = self.describe(key).await?;
+                let info = Box::pin(self.describe(key)).await?;
                 if_match = if_match.or(Some(info.etag));
                 Some(ByteRange::From(info.size_bytes.saturating_sub(count)))
             }
@@ -85,7 +87,7 @@ impl S3Store {
         match self.open(key, Some(first), if_match.as_deref()).await {
             Ok(output) => self.object(key, range, output),
             Err(StoreError::RangeNotSatisfiable { .. }) => {
-                let info = self.describe(key).await?;
+                let info = Box::pin(self.describe(key)).await?;
                 match range {
                     None if info.size_bytes == 0 => Ok(empty(info)),
                     None => Err(StoreError::Unavailable("S3 refused a range".into())),
@@ -94,7 +96,7 @@ impl S3Store {
                     }),
                 }
             }
-            Err(error) => Err(self.unless_missing(key, error).await),
+            Err(error) => Err(Box::pin(self.unless_missing(key, error)).await),
         }
     }
 

@@ -40,15 +40,16 @@ impl S3Store {
         let mut parts = PartReader::new(payload, self.share.clone(), part_bytes, abandoned.clone());
         let first = parts.next().await?;
         let nonce = nonce();
+        // Boxed, since this future is moved from thread to thread and those
+        // would make it one of 100 KB and more.
         let stored = if parts.is_at_end().await? {
             let digest = parts.summary().digest;
-            self.put_single(&request, &nonce, first.bytes, digest)
-                .await?
+            Box::pin(self.put_single(&request, &nonce, first.bytes, digest)).await?
         } else {
-            self.put_multipart(&request, &nonce, first, parts).await?
+            Box::pin(self.put_multipart(&request, &nonce, first, parts)).await?
         };
         if abandoned.is_cancelled() && request.mode != PutMode::Overwrite {
-            self.delete_own(&stored.key, &nonce).await;
+            Box::pin(self.delete_own(&stored.key, &nonce)).await;
         }
         Ok(stored)
     }

@@ -11,8 +11,8 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use kura::storage::s3::{ConnectOptions, StaticKey};
 use tempfile::TempDir;
 
-/// A running SeaweedFS. It ends when this process does: the shell that has
-/// started it waits for the end of its standard input.
+/// A running SeaweedFS. It ends when it is dropped or this process ends: the
+/// shell that has started it waits for the end of its standard input.
 pub struct Seaweed {
     /// The URL of its S3 API.
     pub endpoint: String,
@@ -21,7 +21,7 @@ pub struct Seaweed {
     /// The certificate that signs its own.
     pub certificate: PathBuf,
     _root: TempDir,
-    _shell: Child,
+    shell: Child,
 }
 
 /// The one key it knows.
@@ -39,7 +39,8 @@ impl Seaweed {
         SHARED.get_or_init(Self::start)
     }
 
-    fn start() -> Self {
+    /// One of its own, for who leaves more in it than a test does.
+    pub fn start() -> Self {
         let weed = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".venv/bin/weed");
         assert!(
             weed.exists(),
@@ -62,10 +63,11 @@ impl Seaweed {
         let mut command = Command::new("sh");
         // The shell outlives a killed test run just long enough to end the
         // server it has started, by its pid.
+        // Each bucket takes volumes of its own.
         command
             .args(["-c", "\"$@\" & pid=$!; cat > /dev/null; kill -9 $pid", "sh"])
             .arg(weed)
-            .args(["server", "-s3", "-ip=127.0.0.1", "-volume.max=50"])
+            .args(["server", "-s3", "-ip=127.0.0.1", "-volume.max=500"])
             .args([
                 "-master.volumeSizeLimitMB=1024",
                 "-s3.port.iceberg=0",
@@ -91,7 +93,7 @@ impl Seaweed {
             tls_endpoint: format!("https://127.0.0.1:{}", ports[8]),
             certificate,
             _root: root,
-            _shell: shell,
+            shell,
         }
     }
 
@@ -134,6 +136,13 @@ impl Seaweed {
             read_timeout: Duration::from_mins(1),
             max_attempts: 4,
         }
+    }
+}
+
+impl Drop for Seaweed {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
     }
 }
 
