@@ -140,7 +140,7 @@ async fn request_is_followed_by_its_ids_down_to_s3s_own() {
         "{put}"
     );
 
-    let done = ours.iter().find(|line| line["status"] == 201).unwrap();
+    let done = lines.iter().find(|line| line["status"] == 201).unwrap();
     assert_eq!(done["message"], "request");
     assert_eq!(done["trace_id"], TRACE);
     assert_eq!(done["request_id"], "from-redmine");
