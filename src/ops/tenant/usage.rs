@@ -78,6 +78,21 @@ impl Usage {
         total
     }
 
+    /// A line for each kind and for all, and with `versions` what is kept of
+    /// what is gone.
+    pub(super) fn print(&self, versions: bool) {
+        let line = |what: &str, count: Count| println!("  {what:20}{}", cell(count));
+        for kind in Kind::ALL {
+            line(&kind.to_string(), self.of(kind));
+        }
+        line("total", self.total());
+        if versions {
+            line("old versions", self.old_versions);
+            let markers = HumanCount(self.delete_markers).to_string();
+            println!("  {:20}{markers:>12}", "delete markers");
+        }
+    }
+
     pub(super) fn json(&self, versions: bool) -> serde_json::Map<String, serde_json::Value> {
         let kinds = Kind::ALL.map(|kind| (kind.to_string(), json!(self.of(kind))));
         let mut all: serde_json::Map<_, _> = kinds.into_iter().collect();
@@ -193,6 +208,12 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 "{}",
                 serde_json::to_string_pretty(&all.collect::<Vec<_>>())?
             );
+        } else if let [only] = &counts[..] {
+            println!("{}", only.name);
+            only.usage.print(versions);
+            if has_quota(only) {
+                println!("  {:20}{}", "files of quota", of_quota(only));
+            }
         } else {
             print(&counts, versions);
         }
