@@ -242,3 +242,27 @@ async fn a_killed_migration_goes_on_in_either_direction() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(tree(back.path()), tree(files.path()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_called_like_the_folder_for_unfinished_ones_is_not_lost() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let operator = Operator::s3(&server);
+    let key = format!("{FOLDER}/.kura-migrate/7");
+    server.put_object(BUCKET, &key, Bytes::from_static(b"x"), &[]);
+    let root = disk(&[(".kura-migrate/kept", b"kept"), ("d/.kura-migrate/8", b"y")]);
+    let to = |direction| {
+        let root = root.path().to_str().unwrap();
+        let arguments = ["migrate", direction, "default", "--json", "--files", root];
+        report(&operator.run(&[&arguments[..], &["--remove-source"]].concat()))
+    };
+    let back = to("to-disk");
+    let why = skipped(&back)[".kura-migrate/7"];
+    assert!(why.contains("unfinished files"), "{why}");
+    assert!(server.object(BUCKET, &key).is_some());
+    let left: Vec<_> = tree(root.path()).into_keys().collect();
+    assert_eq!(left, [".kura-migrate/kept", "d/.kura-migrate/8"]);
+    let sent = to("to-kura");
+    assert_eq!(sent["moved"]["files"], 1, "{sent}");
+    let nested = format!("{FOLDER}/d/.kura-migrate/8");
+    assert!(server.object(BUCKET, &nested).is_some());
+}

@@ -23,6 +23,9 @@ use crate::storage::scoped::{FileEntry, Listing};
 use crate::storage::{GetOptions, StoreError};
 
 const FILES_A_PAGE: usize = 1000;
+/// Held by the one migration that has the staging folder; all else in there
+/// is named by numbers.
+const LOCK: &str = "lock";
 
 /// Writes every file of the tenant; then sees what the listing names besides.
 pub(super) async fn run(job: &Arc<Job>, root: &Path, report: &mut Report) -> Result<()> {
@@ -90,6 +93,11 @@ impl Job {
         size_bytes: u64,
         target: &Target,
     ) -> Result<Outcome, Failure> {
+        if key.as_str().split('/').next() == Some(STAGING) {
+            return Err(Failure::file(
+                "its name is that of the folder for unfinished files",
+            ));
+        }
         let path = target.root.join(key.as_str());
         let row = self.row(key.as_str())?;
         check_size(row.as_ref(), size_bytes)?;
@@ -224,25 +232,33 @@ impl Staging {
         let folder = root.join(STAGING);
         let context = || format!("the directory {} cannot be written to", root.display());
         fs::create_dir_all(&folder).with_context(context)?;
-        let lock = File::create(folder.join("lock")).with_context(context)?;
+        let lock = File::create(folder.join(LOCK)).with_context(context)?;
         match lock.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 bail!("another migration to {} is under way", root.display());
             }
             locked => locked.map_err(io::Error::from).with_context(context)?,
         }
-        // What a killed one has left.
-        for entry in fs::read_dir(&folder).with_context(context)? {
-            let entry = entry.with_context(context)?;
-            if entry.file_name() != "lock" {
-                fs::remove_file(entry.path()).with_context(context)?;
-            }
-        }
-        Ok(Self {
+        let staging = Self {
             folder,
             next: AtomicU64::new(0),
             _lock: lock,
-        })
+        };
+        // What a killed one has left.
+        staging.clear().with_context(context)?;
+        Ok(staging)
+    }
+
+    /// Removes what has been staged, and nothing else.
+    fn clear(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if name.as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     fn next(&self) -> PathBuf {
@@ -253,6 +269,9 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
+        let _ = self.clear();
+        let _ = fs::remove_file(self.folder.join(LOCK));
+        // Fails when it has what somebody else has put there.
+        let _ = fs::remove_dir(&self.folder);
     }
 }

@@ -43,7 +43,8 @@ pub(super) fn walk(root: PathBuf) -> impl Stream<Item = Found> {
     spawn_blocking(move || {
         let entries = WalkDir::new(&root).min_depth(1).sort_by_file_name();
         let entries = entries.into_iter();
-        for entry in entries.filter_entry(|entry| entry.file_name() != STAGING) {
+        let is_staging = |entry: &DirEntry| entry.depth() == 1 && entry.file_name() == STAGING;
+        for entry in entries.filter_entry(|entry| !is_staging(entry)) {
             if let Some(found) = found(&root, entry)
                 && sender.blocking_send(found).is_err()
             {
