@@ -89,7 +89,8 @@ async fn verify_finds_damaged_missing_and_wrong_files() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gc_removes_old_orphans_and_what_died_and_nothing_else() {
     let server = S3Server::start().await.with_bucket(BUCKET);
-    let operator = Operator::s3(&server);
+    // Shorter than the least age of what is removed.
+    let operator = Operator::s3(&server).with("KURA_IMPORT_TTL_SECONDS", "1");
     let old = 3 * DAY;
     for (key, age) in [
         ("d/kept", old),

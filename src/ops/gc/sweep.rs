@@ -196,9 +196,8 @@ impl Sweep {
         let entry = &held.it;
         let old = self.is_old(entry.modified);
         Ok(match held.kind {
-            Kind::Import => {
-                let expired = self.age(entry.modified) > self.import_ttl;
-                expired.then_some((Trash::ExpiredImport, Removal::Object))
+            Kind::Import if old && self.age(entry.modified) > self.import_ttl => {
+                Some((Trash::ExpiredImport, Removal::Object))
             }
             Kind::Other if old && self.holdings.layout().is_probe(&entry.key) => {
                 Some((Trash::Trial, Removal::Object))
