@@ -9,7 +9,7 @@ mod sweep;
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::{Arg, ArgMatches, Command};
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::json;
@@ -40,7 +40,8 @@ fn describe() -> Command {
         .args(arguments::tenant_or_all())
         .arg(
             arguments::listing(
-                "Rows of attachments, as CSV or TSV, printed just now: finds orphans",
+                "Rows of attachments, as CSV or TSV, printed just now: finds orphans. To remove \
+                 them it must say when that was, in a column printed_at",
             )
             .conflicts_with("all"),
         )
@@ -75,6 +76,11 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         let min_age: Duration = matches.get_one("min-age").copied().unwrap_or_default();
         let (remove, force) = (matches.get_flag("remove"), matches.get_flag("force"));
         let progress = Progress::new("looking");
+        ensure!(
+            !remove || listing.as_ref().is_none_or(|listing| listing.says_when()),
+            "the listing has no column printed_at, and the time of its file may be that of a \
+             copy: print it by the line in docs/OPERATIONS.md"
+        );
         // Tenants that share a folder for imports share what is in it.
         let mut shared = BTreeSet::new();
         let mut reports = Vec::new();
@@ -112,6 +118,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 "tenant": tenant.id.as_str(), "found": found.counts(),
                 "orphans": found.orphans, "removed": removed, "not_removed_because": why_not,
             }));
+                "listing_printed_at": listing.as_ref().map(|it| time(it.printed_at())),
         }
         drop(progress);
         if matches.get_flag("json") {
@@ -126,6 +133,14 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 count(tenants.len() as u64, "tenant"),
             );
         }
+            if let Some(listing) = &listing {
+                let told = if listing.says_when() {
+                    "was printed at"
+                } else {
+                    "does not say when it was printed; its file was written at"
+                };
+                println!("the listing {told} {}", time(listing.printed_at()));
+            }
         if hidden {
             eprintln!(
                 "kura: unfinished uploads were left out: {}",
@@ -140,6 +155,10 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
 }
 
 /// Only those are worth a line that have something.
+fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(time).to_string()
+}
+
 fn print(tenant: &str, found: &Found, removed: bool) {
     if found.is_empty() {
         return;

@@ -26,7 +26,7 @@ pub(super) struct Listing {
     format: Format,
     columns: Columns,
     file: Mutex<File>,
-    made: SystemTime,
+    printed_at: SystemTime,
     places: Vec<Place>,
     hasher: RandomState,
 }
@@ -46,7 +46,7 @@ impl Listing {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let context = || format!("the listing {}", path.display());
         let file = File::open(path).with_context(context)?;
-        let made = file.metadata().and_then(|metadata| metadata.modified());
+        let written = file.metadata().and_then(|metadata| metadata.modified());
         let mut lines = BufReader::new(&file);
         let format = Format::of(lines.fill_buf().with_context(context)?);
         let (columns, begin) = format.columns(&mut lines).with_context(context)?;
@@ -54,21 +54,24 @@ impl Listing {
             path: path.to_owned(),
             format,
             columns,
-            made: made.with_context(context)?,
+            printed_at: written.with_context(context)?,
             places: Vec::new(),
             hasher: RandomState::new(),
             file: Mutex::new(file.try_clone()?),
         };
-        listing.places = listing.find_places(&file, begin).with_context(context)?;
+        listing.find_places(&file, begin).with_context(context)?;
         Ok(listing)
     }
 
-    fn find_places(&self, file: &File, begin: u64) -> Result<Vec<Place>> {
+    fn find_places(&mut self, file: &File, begin: u64) -> Result<()> {
         let mut places = Vec::new();
+        let mut printed_at: Option<SystemTime> = None;
         let mut file = file;
         file.seek(SeekFrom::Start(begin))?;
         for row in self.format.rows(file, &self.columns) {
             let (offset, row) = row.with_context(|| format!("row {}", places.len() + 1))?;
+            // The first of them: others may have been asked the clock later.
+            printed_at = row.printed_at.min(printed_at).or(row.printed_at);
             places.push(Place {
                 hash: self.hasher.hash_one(&row.key),
                 offset: begin + offset,
@@ -76,7 +79,9 @@ impl Listing {
             });
         }
         places.sort_unstable_by_key(|place| (place.hash, place.offset));
-        Ok(places)
+        self.places = places;
+        self.printed_at = printed_at.unwrap_or(self.printed_at);
+        Ok(())
     }
 
     /// True without rows.
@@ -85,10 +90,17 @@ impl Listing {
         self.places.is_empty()
     }
 
-    /// When it was made: of what has come since then it knows nothing.
+    /// When it was printed: of what has come since then it knows nothing. A
+    /// listing that does not say has the time of its file.
     #[must_use]
-    pub(super) fn made(&self) -> SystemTime {
-        self.made
+    pub(super) fn printed_at(&self) -> SystemTime {
+        self.printed_at
+    }
+
+    /// True when it says itself when it was printed.
+    #[must_use]
+    pub(super) fn says_when(&self) -> bool {
+        self.columns.printed_at.is_some()
     }
 
     /// True when a row has this key. In one of 2^64 cases it may be true
@@ -294,6 +306,10 @@ mod tests {
                 "row 2",
             ),
             ("disk_directory,disk_filename,digest\na,b,xyz\n", "digest"),
+            (
+                "disk_directory,disk_filename,printed_at\na,b,99999999999\n",
+                "printed_at",
+            ),
             ("disk_directory,disk_filename\na,b,c\n", "row 1"),
         ] {
             let error = listing(text).map(drop).unwrap_err();

@@ -22,6 +22,16 @@ fn listing(rows: &str) -> NamedTempFile {
     file
 }
 
+/// A listing that says when it was printed.
+fn printed(at: SystemTime, rows: &str) -> NamedTempFile {
+    let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let file = NamedTempFile::new().unwrap();
+    let header = HEADER.replace('\n', ",printed_at\n");
+    let rows = rows.replace('\n', &format!(",{seconds}\n"));
+    fs::write(file.path(), header + &rows).unwrap();
+    file
+}
+
 /// A file of the tenant that was stored so long ago.
 fn hold(server: &S3Server, key: &str, body: &'static [u8], digest: Option<Digest>, age: Duration) {
     let key = format!("{FOLDER}/{key}");
@@ -113,7 +123,8 @@ async fn gc_removes_old_orphans_and_what_died_and_nothing_else() {
     );
     server.set_modified(BUCKET, &claim, SystemTime::now() - old);
     let before = server.keys(BUCKET);
-    let good = listing("d,kept,,,1,\nd,kept2,,,1,\nd,47,,,47,\n");
+    let rows = "d,kept,,,1,\nd,kept2,,,1,\nd,47,,,47,\n";
+    let good = printed(SystemTime::now(), rows);
     let good = good.path().to_str().unwrap();
 
     let output = operator.run(&["gc", "default", "--json", "--listing", good]);
@@ -124,7 +135,19 @@ async fn gc_removes_old_orphans_and_what_died_and_nothing_else() {
     assert_eq!(found["found"]["stale_claims"]["count"], 1);
     assert_eq!(server.keys(BUCKET), before, "nothing is removed unasked");
 
-    for wrong in [listing(""), listing("another,tenants,,,1,\n")] {
+    // Copied just now, and of a time when the orphan may have been new.
+    let copied = printed(SystemTime::now() - old, rows);
+    let output = operator.run(&[
+        "gc",
+        "default",
+        "--json",
+        "--listing",
+        copied.path().to_str().unwrap(),
+    ]);
+    assert_eq!(json(&output)[0]["orphans"], Value::Array(Vec::new()));
+    let wrong = "another,tenants,,,1,\n";
+    let now = SystemTime::now();
+    for wrong in [printed(now, ""), printed(now, wrong), listing(rows)] {
         let path = wrong.path().to_str().unwrap();
         let output = operator.run(&["gc", "default", "--remove", "--listing", path]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");

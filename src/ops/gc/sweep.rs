@@ -224,8 +224,8 @@ impl Sweep {
 
     /// Of files that are newer the listing may not have known.
     fn could_name(&self, entry: &Entry) -> bool {
-        let made = self.listing.as_ref().map(|listing| listing.made());
-        let known_by_then = made.and_then(|made| made.checked_sub(self.min_age));
+        let printed = self.listing.as_ref().map(|listing| listing.printed_at());
+        let known_by_then = printed.and_then(|printed| printed.checked_sub(self.min_age));
         known_by_then.is_some_and(|then| entry.modified < then)
     }
 

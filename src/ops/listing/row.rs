@@ -1,10 +1,15 @@
 //! One row: what the database says of a file on disk.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result, ensure};
 use csv::{ByteRecord, StringRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::FileDigest;
+
+/// How far the database's clock may be ahead.
+const CLOCKS_DIFFER: Duration = Duration::from_mins(10);
 
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +35,8 @@ pub(in crate::ops) struct Row {
     pub(in crate::ops) size_bytes: Option<u64>,
     /// Its digest: for old rows an MD5.
     pub(in crate::ops) digest: Option<FileDigest>,
+    /// When the row was printed.
+    pub(in crate::ops) printed_at: Option<SystemTime>,
 }
 
 /// A line of an export's manifest.
@@ -66,6 +73,7 @@ pub(super) struct Columns {
     content_type: Option<usize>,
     size: Option<usize>,
     digest: Option<usize>,
+    pub(super) printed_at: Option<usize>,
 }
 
 impl Columns {
@@ -82,6 +90,7 @@ impl Columns {
             content_type: column("content_type"),
             size: column("filesize"),
             digest: column("digest"),
+            printed_at: column("printed_at"),
         })
     }
 }
@@ -119,6 +128,10 @@ impl Format {
             content_type: text(columns.content_type)?,
             size_bytes: size.transpose()?,
             digest: digest(text(columns.digest)?)?,
+            printed_at: columns
+                .printed_at
+                .map(|_| time(text(columns.printed_at)?))
+                .transpose()?,
         })
     }
 }
@@ -132,6 +145,7 @@ impl Row {
             content_type: line.content_type,
             size_bytes: Some(line.size_bytes),
             digest: digest(Some(line.sha256))?,
+            printed_at: None,
         })
     }
 
@@ -153,6 +167,16 @@ fn digest(text: Option<String>) -> Result<Option<FileDigest>> {
     let digest = text.to_ascii_lowercase().parse();
     ensure!(digest.is_ok(), "digest is neither a SHA-256 nor an MD5");
     Ok(digest.ok())
+}
+
+/// A time in seconds since 1970, which all databases can print.
+fn time(text: Option<String>) -> Result<SystemTime> {
+    let seconds = text
+        .and_then(|text| text.parse().ok())
+        .map(Duration::from_secs);
+    let time = seconds.and_then(|seconds| UNIX_EPOCH.checked_add(seconds));
+    time.filter(|time| *time <= SystemTime::now() + CLOCKS_DIFFER)
+        .context("printed_at is not a time that has been, in seconds since 1970")
 }
 
 /// What `mysql --batch` escapes.
