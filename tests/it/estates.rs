@@ -108,7 +108,7 @@ async fn a_killed_export_goes_on_and_the_archive_can_be_moved_back() {
         .unwrap();
     let manifest = folder.path().join("a.tar.a.manifest");
     eventually("a part is durable", || {
-        manifest.metadata().is_ok_and(|it| it.len() > 0)
+        manifest.metadata().is_ok_and(|it| it.len() > 1000)
     })
     .await;
     killed.kill().unwrap();
@@ -125,6 +125,13 @@ async fn a_killed_export_goes_on_and_the_archive_can_be_moved_back() {
     );
     let mut members = members(&archive);
     let manifest = String::from_utf8(members.remove("manifest.jsonl").unwrap()).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("of another folder"), "{error}");
+    tenants.write("a", &format!("s3: {{bucket: {BUCKET}, folder: a}}\n"));
+
+    server.reset_counts();
+    let output = operator.run(&[&arguments[..], &["--reason", "moves out"]].concat());
     assert_eq!(manifest.lines().count(), keys.len());
     assert_eq!(members.len(), keys.len());
     for (n, key) in (0..).zip(&keys) {

@@ -43,7 +43,8 @@ fn describe() -> Command {
             "The archive has files/ and manifest.jsonl, and `kura migrate to-kura --files files \
              --listing manifest.jsonl` takes what it has been unpacked to. Thumbnails and \
              imports are not in it. Interrupted, the same command goes on where it was, but not \
-             with `--output -`. Exit code 1 when a file was skipped.",
+             with `--output -`; files that were deleted meanwhile stay in the archive. Exit code \
+             1 when a file was skipped.",
         )
         .arg(arguments::tenant())
         .arg(
@@ -70,7 +71,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         let archive = if output == Path::new("-") {
             Archive::stream(Box::new(io::stdout()))
         } else {
-            Archive::file(output, tenant.id.as_str())?
+            Archive::file(output, &tenant)?
         };
         let progress = Progress::new("exporting");
         let exported = export.write(archive, &progress).await?;

@@ -13,10 +13,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf as _, Bytes};
+use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
 use crate::digest::Digest;
 use crate::ops::listing::ManifestLine;
+use crate::tenant::TenantSettings;
 
 /// Members are whole blocks of so many bytes.
 const BLOCK: u64 = 512;
@@ -55,6 +57,8 @@ enum Output {
         part: PathBuf,
         manifest_path: PathBuf,
         path: PathBuf,
+        /// The line before the manifest's own: what is exported.
+        origin: String,
     },
     /// The manifest stays in memory.
     Stream {
@@ -84,7 +88,7 @@ impl Archive {
     }
 
     /// Begins, or goes on with, the archive of this tenant.
-    pub(super) fn file(path: &Path, tenant: &str) -> Result<Self> {
+    pub(super) fn file(path: &Path, tenant: &TenantSettings) -> Result<Self> {
         ensure!(
             path.symlink_metadata().is_err(),
             "{} is there already",
@@ -92,7 +96,7 @@ impl Archive {
         );
         let beside = |end: &str| {
             let mut name = path.file_name().unwrap_or_default().to_owned();
-            name.push(format!(".{tenant}.{end}"));
+            name.push(format!(".{}.{end}", tenant.id));
             path.with_file_name(name)
         };
         let (part, manifest_path) = (beside("part"), beside("manifest"));
@@ -118,18 +122,40 @@ impl Archive {
             part,
             manifest_path,
             path: path.to_owned(),
+            origin: json!({"bucket": tenant.bucket, "folder": tenant.layout.folder()}).to_string()
+                + "\n",
         });
         archive.resume()?;
         Ok(archive)
     }
 
     fn resume(&mut self) -> Result<()> {
-        let Output::File { file, manifest, .. } = &mut self.output else {
+        let Output::File {
+            file,
+            manifest,
+            origin,
+            ..
+        } = &mut self.output
+        else {
             return Ok(());
         };
         let mut lines = BufReader::new(&*manifest);
-        let mut good_bytes = 0;
         let mut line = String::new();
+        lines.read_line(&mut line)?;
+        if !line.ends_with('\n') {
+            manifest.set_len(0)?;
+            manifest.rewind()?;
+            manifest.write_all(origin.as_bytes())?;
+            return Ok(file.set_len(0)?);
+        }
+        ensure!(
+            line == *origin,
+            "the unfinished archive beside it is of another folder: {}. Remove it and its \
+             manifest, or name another --output",
+            line.trim_end()
+        );
+        let mut good_bytes = line.len() as u64;
+        line.clear();
         while lines.read_line(&mut line)? > 0 && line.ends_with('\n') {
             let member: ManifestLine = serde_json::from_str(&line)
                 .context("the manifest beside the archive is damaged: remove it and the .part")?;
@@ -245,9 +271,14 @@ impl Archive {
     pub(super) fn finish(mut self) -> Result<()> {
         self.note_all()?;
         let (size_bytes, manifest): (u64, Box<dyn Read>) = match &mut self.output {
-            Output::File { manifest_path, .. } => {
-                let manifest = File::open(manifest_path)?;
-                (manifest.metadata()?.len(), Box::new(manifest))
+            Output::File {
+                manifest_path,
+                origin,
+                ..
+            } => {
+                let mut manifest = File::open(manifest_path)?;
+                let begin = manifest.seek(SeekFrom::Start(origin.len() as u64))?;
+                (manifest.metadata()?.len() - begin, Box::new(manifest))
             }
             Output::Stream { manifest, .. } => {
                 let manifest = std::mem::take(manifest);
