@@ -8,6 +8,7 @@ mod directory;
 
 pub use self::directory::DirectorySource;
 
+use std::time::SystemTime;
 use std::{fmt, io};
 
 use async_trait::async_trait;
@@ -45,6 +46,9 @@ pub struct TenantFile {
     pub text: String,
     /// As in a listing, of just this text.
     pub version: String,
+    /// When it came to its place, by the clock there. `None` when that is not
+    /// told.
+    pub changed: Option<SystemTime>,
 }
 
 impl fmt::Debug for TenantFile {

@@ -2,9 +2,9 @@
 //! nothing of the others.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 use bytes::Bytes;
 use kura::digest::Digest;
@@ -115,6 +115,13 @@ async fn a_killed_export_goes_on_and_the_archive_can_be_moved_back() {
     killed.wait().unwrap();
     assert!(!archive.exists());
 
+    tenants.write("a", &format!("s3: {{bucket: {BUCKET}, folder: other}}\n"));
+    let output = operator.run(&arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("of another folder"), "{error}");
+    tenants.write("a", &format!("s3: {{bucket: {BUCKET}, folder: a}}\n"));
+
     server.reset_counts();
     let output = operator.run(&arguments);
     assert!(output.status.success(), "{output:?}");
@@ -125,13 +132,6 @@ async fn a_killed_export_goes_on_and_the_archive_can_be_moved_back() {
     );
     let mut members = members(&archive);
     let manifest = String::from_utf8(members.remove("manifest.jsonl").unwrap()).unwrap();
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(error.contains("of another folder"), "{error}");
-    tenants.write("a", &format!("s3: {{bucket: {BUCKET}, folder: a}}\n"));
-
-    server.reset_counts();
-    let output = operator.run(&[&arguments[..], &["--reason", "moves out"]].concat());
     assert_eq!(manifest.lines().count(), keys.len());
     assert_eq!(members.len(), keys.len());
     for (n, key) in (0..).zip(&keys) {
@@ -178,7 +178,9 @@ async fn a_killed_deletion_goes_on_and_its_record_tells_of_all() {
         )
     };
     let tenants = TenantFiles::new([("a", yaml("a")), ("b", yaml("b"))]);
-    let operator = Operator::s3(&server).with("KURA_TENANTS", &tenants.source());
+    let operator = Operator::s3(&server)
+        .with("KURA_TENANTS", &tenants.source())
+        .with("KURA_TENANTS_REFRESH_SECONDS", "1");
     for n in 0..1500 {
         server.put_object(
             BUCKET,
@@ -231,13 +233,56 @@ async fn a_killed_deletion_goes_on_and_its_record_tells_of_all() {
     let mut expected = others.to_vec();
     expected.sort();
     assert_eq!(server.keys(BUCKET), expected);
-    let folder = tenants.source();
-    let folder = Path::new(folder.strip_prefix("dir:").unwrap());
+    let folder = tenants.path();
     let record: Value =
         serde_json::from_slice(&std::fs::read(folder.join("erased-a.json")).unwrap()).unwrap();
     assert_eq!(record["erased"]["files"]["objects"], 1501);
     assert!(record["ended_at"].is_string());
     assert!(!folder.join("a.yml").exists() && folder.join("b.yml").exists());
+}
+
+/// Starts a deletion, and comes back when it waits for servers to follow.
+fn begin_deletion(operator: &Operator) -> (Child, impl std::io::Read) {
+    let mut deletion = operator
+        .command(&["tenant", "delete", "a", "--confirm", "a"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(deletion.stderr.take().unwrap());
+    let mut line = String::new();
+    told.read_line(&mut line).unwrap();
+    assert!(line.contains("waiting"), "{line}");
+    (deletion, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_until_servers_have_followed_is_erased_too_and_nothing_of_who_is_resumed() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let yaml = |state| format!("s3: {{bucket: {BUCKET}, folder: a}}\nkura: {{state: {state}}}\n");
+    let tenants = TenantFiles::new([("a", yaml("suspended"))]);
+    let operator = Operator::s3(&server)
+        .with("KURA_TENANTS", &tenants.source())
+        .with("KURA_TENANTS_REFRESH_SECONDS", "1");
+    let hold = |key: &str| server.put_object(BUCKET, key, Bytes::from_static(b"a"), &[]);
+    hold("a/early");
+    let (mut deletion, mut told) = begin_deletion(&operator);
+    tenants.write("a", &yaml("active"));
+    let mut error = String::new();
+    told.read_to_string(&mut error).unwrap();
+    assert_eq!(deletion.wait().unwrap().code(), Some(1), "{error}");
+    assert!(error.contains("has been changed meanwhile"), "{error}");
+    assert_eq!(server.keys(BUCKET), ["a/early"]);
+
+    tenants.write("a", &yaml("suspended"));
+    let (mut deletion, mut told) = begin_deletion(&operator);
+    hold("a/late");
+    told.read_to_string(&mut error).unwrap();
+    assert!(deletion.wait().unwrap().success(), "{error}");
+    assert_eq!(server.keys(BUCKET), [""; 0]);
+    let record = tenants.path().join("erased-a.json");
+    let record: Value = serde_json::from_slice(&std::fs::read(record).unwrap()).unwrap();
+    assert_eq!(record["erased"]["files"]["objects"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

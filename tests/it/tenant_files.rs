@@ -38,7 +38,7 @@ async fn race(connect: &ConnectOptions) {
         let write = async |number: usize| {
             let text = format!("{round} {number}");
             let written = sources[number].write(NAME, &text, read.as_ref()).await;
-            written.map(|version| TenantFile { text, version })
+            written.map(|version| (text, version))
         };
         let outcomes = join_all((0..sources.len()).map(write)).await;
         assert!(outcomes.iter().any(Result::is_ok), "{outcomes:?}");
@@ -46,12 +46,14 @@ async fn race(connect: &ConnectOptions) {
         let listed = sources[0].list().await.unwrap();
         assert_eq!(listed.len(), 1, "trials are not listed");
         assert_eq!(listed[0].version, now.version);
+        assert!(now.changed.is_some());
         let refusal = match read {
             Some(_) => WriteError::Changed,
             None => WriteError::Exists,
         };
         let written: Vec<_> = outcomes.iter().flatten().collect();
-        assert_eq!(written, [&now], "{outcomes:?}");
+        let now_is = (now.text.clone(), now.version.clone());
+        assert_eq!(written, [&now_is], "{outcomes:?}");
         let refused = outcomes.iter().filter_map(|it| it.as_ref().err());
         assert!(refused.into_iter().all(|it| *it == refusal), "{outcomes:?}");
         let late = read.replace(now);

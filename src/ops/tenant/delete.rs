@@ -6,6 +6,7 @@
 //! step can be done again.
 
 mod erase;
+mod file;
 mod record;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use indicatif::HumanCount;
 use serde_json::json;
 
 use self::erase::Eraser;
+use self::file::OwnFile;
 use self::record::Record;
 use super::usage::{self, Usage};
 use crate::config::Values;
@@ -33,7 +35,9 @@ fn describe() -> Command {
         .about("Counts all that a tenant has and, confirmed, erases it for good")
         .after_help(
             "Suspend the tenant first, and see that it was exported if it may be wanted back. \
-             Interrupted, the same command goes on. The database is not touched.",
+             It waits until servers must have seen that the tenant is suspended, and stops when \
+             the tenant's file is changed meanwhile. Interrupted, the same command goes on. The \
+             database is not touched.",
         )
         .arg(arguments::tenant())
         .arg(
@@ -89,6 +93,13 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         );
         let holdings = site.holdings(&tenant)?;
         let progress = Progress::new("counting");
+        let file = OwnFile::of(&site, &tenant.id)?;
+        if let Some(file) = &file
+            && confirmed.is_some()
+            && tenant.state == State::Suspended
+        {
+            file.settle().await;
+        }
         let found = Estate::count(&holdings, &progress).await?;
         drop(progress);
         if confirmed.is_none() {
@@ -104,12 +115,17 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             return Ok(());
         }
         let source = site.deployment.tenant_source()?;
+        // To count may have taken long.
+        if let Some(file) = &file {
+            file.check().await?;
+        }
         let record = matches.get_one::<PathBuf>("record").cloned();
         let mut record = Record::begin(record, source.as_deref(), &tenant, found.json()).await?;
         let eraser = Eraser {
             holdings: &holdings,
             store: site.open_tenant(&tenant)?.store,
         };
+            file: file.as_ref(),
         let progress = Progress::new("erasing");
         let left = eraser.erase(&progress).await?;
         drop(progress);

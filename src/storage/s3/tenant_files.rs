@@ -146,6 +146,7 @@ impl TenantSource for S3Source {
             Err(error) => return Err(unavailable(&error)),
         };
         let version = output.e_tag.take().unwrap_or_default();
+        let changed = output.last_modified.and_then(|time| time.try_into().ok());
         let mut bytes = Vec::new();
         loop {
             let next = tokio::time::timeout(IDLE_BODY, output.body.next()).await;
@@ -159,7 +160,11 @@ impl TenantSource for S3Source {
             }
         }
         let text = String::from_utf8(bytes).map_err(|_| SourceError::NotText)?;
-        Ok(TenantFile { text, version })
+        Ok(TenantFile {
+            text,
+            version,
+            changed,
+        })
     }
 
     async fn write(

@@ -81,6 +81,7 @@ impl TenantSource for Shelf {
         Ok(TenantFile {
             text: text.clone(),
             version: version.to_string(),
+            changed: None,
         })
     }
 

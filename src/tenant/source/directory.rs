@@ -7,6 +7,7 @@ use std::fs::{self, DirEntry, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
@@ -214,13 +215,21 @@ fn read_file(path: &Path) -> Result<TenantFile, SourceError> {
     let limit = MAX_FILE_BYTES as u64 + 1;
     let file = File::open(path)?;
     // Before the text: a change that comes between shows in the next listing.
-    let version = version_of(&file.metadata()?);
+    let metadata = file.metadata()?;
+    let version = version_of(&metadata);
+    // Not the time of its text, which a copy may have from elsewhere.
+    let seconds = u64::try_from(metadata.ctime()).map(Duration::from_secs);
+    let changed = seconds.ok().map(|seconds| UNIX_EPOCH + seconds);
     file.take(limit).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_FILE_BYTES {
         return Err(SourceError::TooLarge);
     }
     let text = String::from_utf8(bytes).map_err(|_| SourceError::NotText)?;
-    Ok(TenantFile { text, version })
+    Ok(TenantFile {
+        text,
+        version,
+        changed,
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What outlives a Kura: a store, a directory for its cache, tenant files.
 
+use std::path::Path;
+
 use bytes::Bytes;
 use tempfile::TempDir;
 
@@ -64,6 +66,11 @@ impl TenantFiles {
     /// Writes a tenant's file, or writes it anew.
     pub fn write(&self, id: &str, yaml: &str) {
         std::fs::write(self.0.path().join(format!("{id}.yml")), yaml).unwrap();
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 
     /// What `KURA_TENANTS` calls it.

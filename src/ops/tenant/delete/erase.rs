@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use anyhow::{Result, bail};
 use futures_util::{TryStreamExt as _, pin_mut, stream};
 
+use super::file::OwnFile;
 use crate::digest::FileDigest;
 use crate::key::{Kind, ObjectKey, Original};
 use crate::ops::progress::Progress;
@@ -20,6 +21,8 @@ const MAX_PASSES: usize = 5;
 pub(super) struct Eraser<'a> {
     pub(super) holdings: &'a Holdings,
     pub(super) store: TenantStore,
+    /// Looked at before each pass.
+    pub(super) file: Option<&'a OwnFile>,
 }
 
 impl Eraser<'_> {
@@ -32,6 +35,9 @@ impl Eraser<'_> {
             left.push(Uploads::WHY_HIDDEN.to_owned());
         }
         for _ in 0..MAX_PASSES {
+            if let Some(file) = self.file {
+                file.check().await?;
+            }
             let erased = self.erase_own(progress).await?;
             let (aborted, _) = self.abort_uploads().await?;
             if erased + aborted == 0 {
