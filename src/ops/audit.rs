@@ -3,12 +3,36 @@
 
 use std::time::SystemTime;
 
+use clap::{Arg, ArgMatches};
 use serde_json::{Map, Value, json};
 
+use crate::config;
 use crate::tenant::TenantId;
 
-/// A change, with `details` that hold no secrets.
-pub fn record(action: &str, tenant: &TenantId, details: Map<String, Value>) {
+/// `--reason` and `--actor`, of every command that is recorded.
+#[must_use]
+pub fn arguments() -> [Arg; 2] {
+    let reason = Arg::new("reason").long("reason").value_name("TEXT");
+    let actor = Arg::new("actor").long("actor").value_name("NAME");
+    [
+        reason.help("Why, for the audit line"),
+        actor.help("Who does it, for the audit line [default: $SUDO_USER or $USER]"),
+    ]
+}
+
+/// A change, by whom and why the command line says, with `details` that hold
+/// no secrets.
+pub fn record(
+    matches: &ArgMatches,
+    action: &str,
+    tenant: &TenantId,
+    mut details: Map<String, Value>,
+) {
+    let given = |name| matches.get_one::<String>(name).cloned();
+    let actor = given("actor").or_else(config::operator);
+    for (name, value) in [("actor", actor), ("reason", given("reason"))] {
+        details.extend(value.map(|value| (name.to_owned(), json!(value))));
+    }
     eprintln!("{}", line(SystemTime::now(), action, tenant, details));
 }
 

@@ -59,6 +59,7 @@ fn describe() -> Command {
             "Remove orphans even if they are more than half of all files",
         ))
         .arg(arguments::json())
+        .args(audit::arguments())
 }
 
 fn min_age(text: &str) -> Result<Duration, String> {
@@ -75,12 +76,12 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         let listing = arguments::listing_of(matches).await?;
         let min_age: Duration = matches.get_one("min-age").copied().unwrap_or_default();
         let (remove, force) = (matches.get_flag("remove"), matches.get_flag("force"));
-        let progress = Progress::new("looking");
         ensure!(
             !remove || listing.as_ref().is_none_or(|listing| listing.says_when()),
             "the listing has no column printed_at, and the time of its file may be that of a \
              copy: print it by the line in docs/OPERATIONS.md"
         );
+        let progress = Progress::new("looking");
         // Tenants that share a folder for imports share what is in it.
         let mut shared = BTreeSet::new();
         let mut reports = Vec::new();
@@ -106,7 +107,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             let removed = remove && why_not.is_none() && !found.is_empty();
             if removed {
                 sweep.remove(&areas).await?;
-                audit::record("gc", &tenant.id, found.counts());
+                audit::record(matches, "gc", &tenant.id, found.counts());
             }
             if !matches.get_flag("json") {
                 print(tenant.id.as_str(), &found, removed);
@@ -117,8 +118,8 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             reports.push(json!({
                 "tenant": tenant.id.as_str(), "found": found.counts(),
                 "orphans": found.orphans, "removed": removed, "not_removed_because": why_not,
-            }));
                 "listing_printed_at": listing.as_ref().map(|it| time(it.printed_at())),
+            }));
         }
         drop(progress);
         if matches.get_flag("json") {
@@ -132,7 +133,6 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 count(objects, "object"),
                 count(tenants.len() as u64, "tenant"),
             );
-        }
             if let Some(listing) = &listing {
                 let told = if listing.says_when() {
                     "was printed at"
@@ -141,6 +141,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 };
                 println!("the listing {told} {}", time(listing.printed_at()));
             }
+        }
         if hidden {
             eprintln!(
                 "kura: unfinished uploads were left out: {}",
@@ -154,11 +155,11 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
     })
 }
 
-/// Only those are worth a line that have something.
 fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
+/// Only those are worth a line that have something.
 fn print(tenant: &str, found: &Found, removed: bool) {
     if found.is_empty() {
         return;

@@ -90,6 +90,7 @@ fn direction(name: &'static str) -> Command {
             "Remove each file where it came from, once its copy has been read back",
         ))
         .arg(arguments::json())
+        .args(audit::arguments())
 }
 
 fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
@@ -125,7 +126,12 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             });
         }
         if !job.dry_run {
-            audit::record(&format!("migrate-{name}"), &tenant.id, report.counts());
+            audit::record(
+                matches,
+                &format!("migrate-{name}"),
+                &tenant.id,
+                report.counts(),
+            );
         }
         site.deployment.close().await;
         ended.context("stopped before the end; run it again to go on")?;

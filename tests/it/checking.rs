@@ -154,8 +154,19 @@ async fn gc_removes_old_orphans_and_what_died_and_nothing_else() {
         assert_eq!(server.keys(BUCKET), before);
     }
 
-    let output = operator.run(&["gc", "default", "--remove", "--listing", good]);
+    let remove = [
+        "gc",
+        "default",
+        "--remove",
+        "--reason",
+        "tidy",
+        "--listing",
+        good,
+    ];
+    let output = operator.run(&remove);
     assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains(r#""reason":"tidy""#), "{told}");
     let removed: Vec<_> = before
         .iter()
         .filter(|key| !server.keys(BUCKET).contains(key))

@@ -22,6 +22,14 @@ fn json(output: &std::process::Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
+/// The line that tells of the change.
+fn audit(output: &std::process::Output) -> Value {
+    let lines = String::from_utf8_lossy(&output.stderr);
+    let mut lines = lines.lines().filter(|line| line.contains(r#""audit""#));
+    let line = lines.next().unwrap_or_else(|| panic!("{output:?}"));
+    serde_json::from_str(line).unwrap()
+}
+
 /// What a tar archive has.
 fn members(archive: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut archive = tar::Archive::new(std::fs::File::open(archive).unwrap());
@@ -123,8 +131,15 @@ async fn a_killed_export_goes_on_and_the_archive_can_be_moved_back() {
     tenants.write("a", &format!("s3: {{bucket: {BUCKET}, folder: a}}\n"));
 
     server.reset_counts();
-    let output = operator.run(&arguments);
+    let output = operator.run(&[&arguments[..], &["--reason", "moves out"]].concat());
     assert!(output.status.success(), "{output:?}");
+    let audit = audit(&output);
+    assert_eq!(
+        (&audit["action"], &audit["tenant"]),
+        (&"export".into(), &"a".into())
+    );
+    assert_eq!(audit["files"], keys.len());
+    assert_eq!(audit["reason"], "moves out");
     assert!(
         server.count("GetObject") < 200,
         "{}",

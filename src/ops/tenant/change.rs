@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::{Map, Value, json};
 
 use super::masked::{Difference, differences, in_a_line};
-use crate::config::{self, TenantFiles, TenantsConfig, Values};
+use crate::config::{TenantFiles, TenantsConfig, Values};
 use crate::deployment::{Deployment, Probe};
 use crate::metrics::Metrics;
 use crate::ops::{self, audit, table};
@@ -40,14 +40,13 @@ pub(super) fn tenant() -> Arg {
 /// What all changes may be told.
 pub(super) fn arguments() -> [Arg; 3] {
     let dry_run = Arg::new("dry-run").long("dry-run");
-    let actor = Arg::new("actor").long("actor").value_name("NAME");
-    let reason = Arg::new("reason").long("reason").value_name("TEXT");
+    let [reason, actor] = audit::arguments();
     [
         dry_run
             .action(ArgAction::SetTrue)
             .help("Only show what would change"),
-        reason.help("Why, for the audit line"),
-        actor.help("Who makes the change, for the audit line [default: $SUDO_USER or $USER]"),
+        reason,
+        actor,
     ]
 }
 
@@ -79,7 +78,7 @@ pub(super) fn run(matches: &ArgMatches, values: &Values, change: &Change) -> Res
         let written = place.source.write(&file_name, &new, before.as_ref()).await;
         let version = written.with_context(|| file_name.clone())?;
         let versions = [before.map(|file| file.version), Some(version)];
-        audit::record(change.action, id, record(matches, &differing, versions));
+        audit::record(matches, change.action, id, record(&differing, versions));
         let seconds = place.files.refresh.as_secs();
         println!("written: running servers follow within {seconds} s");
         Ok(())
@@ -182,20 +181,13 @@ fn print(file_name: &str, differing: &[Difference]) -> Result<()> {
     Ok(table::print(&rows)?)
 }
 
-fn record(
-    matches: &ArgMatches,
-    differing: &[Difference],
-    [before, after]: [Option<String>; 2],
-) -> Map<String, Value> {
-    let given = |name| matches.get_one::<String>(name).cloned();
+fn record(differing: &[Difference], [before, after]: [Option<String>; 2]) -> Map<String, Value> {
     let changes = differing.iter().map(|it| {
         let values = json!({"before": it.before, "after": it.after});
         (it.key.clone(), values)
     });
     let mut record = Map::new();
     for (name, value) in [
-        ("actor", json!(given("actor").or_else(config::operator))),
-        ("reason", json!(given("reason"))),
         ("changes", Value::Object(changes.collect())),
         ("version_before", json!(before)),
         ("version_after", json!(after)),

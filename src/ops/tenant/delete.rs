@@ -66,6 +66,7 @@ fn describe() -> Command {
                 ),
         )
         .arg(arguments::json())
+        .args(audit::arguments())
 }
 
 fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
@@ -138,7 +139,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             removed.context("the objects are erased, but the tenant's file was not removed")?;
         }
         let text = record.text();
-        audit::record("delete", &tenant.id, {
+        audit::record(matches, "delete", &tenant.id, {
             let mut details = record.erased().clone();
             details.insert("file_removed".to_owned(), json!(file.is_some()));
             details

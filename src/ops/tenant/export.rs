@@ -16,6 +16,7 @@ use bytes::Bytes;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use futures_util::{TryStreamExt as _, stream};
 use indicatif::{HumanBytes, HumanCount};
+use serde_json::json;
 use tokio::sync::mpsc;
 
 use self::archive::{Archive, Member};
@@ -25,7 +26,7 @@ use crate::key::{FileKey, Kind, ObjectKey};
 use crate::ops::listing::ManifestLine;
 use crate::ops::progress::{Progress, count};
 use crate::ops::site::Site;
-use crate::ops::{self, OperatorCommand, arguments};
+use crate::ops::{self, OperatorCommand, arguments, audit};
 use crate::storage::holdings::Holdings;
 use crate::storage::scoped::{TenantStore, TenantStoreError};
 use crate::storage::{GetOptions, Object, StoreError};
@@ -56,6 +57,7 @@ fn describe() -> Command {
                 .help("The archive, which must not be there yet, or - for standard output"),
         )
         .arg(arguments::parallel("8"))
+        .args(audit::arguments())
 }
 
 fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
@@ -74,8 +76,18 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             Archive::file(output, &tenant)?
         };
         let progress = Progress::new("exporting");
-        let exported = export.write(archive, &progress).await?;
+        let exported = export.write(archive, &progress).await;
         drop(progress);
+        let details = match &exported {
+            Ok(exported) => json!({
+                "files": exported.files, "bytes": exported.bytes,
+                "skipped": exported.skipped.len(),
+            }),
+            Err(error) => json!({"error": format!("{error:#}")}),
+        };
+        let details = details.as_object().cloned().unwrap_or_default();
+        audit::record(matches, "export", &tenant.id, details);
+        let exported = exported?;
         eprintln!(
             "{}: {}, {}{}",
             tenant.id,
