@@ -301,6 +301,56 @@ async fn what_comes_until_servers_have_followed_is_erased_too_and_nothing_of_who
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_of_one_deletion_which_goes_on_until_the_tenants_file_is_gone() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let tenants = TenantFiles::with_folders(["a", "b"]);
+    let operator = Operator::s3(&server).with("KURA_TENANTS", &tenants.source());
+    for key in ["a/x", "a/y", "b/x"] {
+        server.put_object(BUCKET, key, Bytes::from_static(b"a"), &[]);
+    }
+    let record = tenants.path().join("record.json");
+    let erase = |id| {
+        let record = record.to_str().unwrap();
+        let delete = ["tenant", "delete", id, "--confirm", id, "--even-active"];
+        operator.run(&[&delete[..], &["--record", record, "--actor", "keiko"]].concat())
+    };
+    let recorded =
+        || -> Value { serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap() };
+    server.fail(FaultRule::once(
+        "DeleteObjects",
+        Fault::status(403, "AccessDenied"),
+    ));
+    assert_eq!(erase("a").status.code(), Some(1));
+    assert_eq!(recorded()["ended_at"], Value::Null);
+    let output = erase("b");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("of another deletion"), "{error}");
+    assert_eq!(server.keys(BUCKET).len(), 3);
+
+    // Files that are links are not removed.
+    let (file, elsewhere) = (tenants.path().join("a.yml"), tenants.path().join("a"));
+    std::fs::rename(&file, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    let output = erase("a");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let audit = audit(&output);
+    assert_eq!(
+        (&audit["action"], &audit["actor"]),
+        (&"delete".into(), &"keiko".into())
+    );
+    assert_eq!(audit["files"]["objects"], 2);
+    let ended = recorded();
+    assert!(ended["ended_at"].is_string(), "{ended}");
+    std::fs::rename(&elsewhere, &file).unwrap();
+    let output = erase("a");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(recorded(), ended);
+    assert!(!file.exists());
+    assert_eq!(server.keys(BUCKET), ["b/x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_active_tenant_is_not_erased_by_mistake() {
     let root = tempfile::tempdir().unwrap();
     let tenants = TenantFiles::with_folders(["a"]);

@@ -11,7 +11,7 @@ mod record;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use indicatif::HumanCount;
 use serde_json::json;
@@ -93,7 +93,6 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
              one's: mend them first (`kura tenant list`)"
         );
         let holdings = site.holdings(&tenant)?;
-        let progress = Progress::new("counting");
         let file = OwnFile::of(&site, &tenant.id)?;
         if let Some(file) = &file
             && confirmed.is_some()
@@ -101,6 +100,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         {
             file.settle().await;
         }
+        let progress = Progress::new("counting");
         let found = Estate::count(&holdings, &progress).await?;
         drop(progress);
         if confirmed.is_none() {
@@ -115,36 +115,33 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             }
             return Ok(());
         }
-        let source = site.deployment.tenant_source()?;
         // To count may have taken long.
         if let Some(file) = &file {
             file.check().await?;
         }
+        let source = site.deployment.tenant_source()?;
         let record = matches.get_one::<PathBuf>("record").cloned();
-        let mut record = Record::begin(record, source.as_deref(), &tenant, found.json()).await?;
+        let mut record = Record::begin(record, source.as_deref(), &tenant, &found).await?;
         let eraser = Eraser {
             holdings: &holdings,
             store: site.open_tenant(&tenant)?.store,
-        };
             file: file.as_ref(),
+        };
         let progress = Progress::new("erasing");
         let left = eraser.erase(&progress).await?;
         drop(progress);
         record.end(source.as_deref(), left).await?;
-        // As it was read: who has changed it meanwhile may want it.
-        let file = site.file(tenant.id.as_str());
         let file = file.filter(|_| !matches.get_flag("keep-file"));
-        if let (Some((name, read)), Some(source)) = (&file, &source) {
-            let removed = source.remove(name, read).await;
-            removed.context("the objects are erased, but the tenant's file was not removed")?;
-        }
-        let text = record.text();
+        // Whatever becomes of the file.
         audit::record(matches, "delete", &tenant.id, {
             let mut details = record.erased().clone();
-            details.insert("file_removed".to_owned(), json!(file.is_some()));
+            details.insert("with_file".to_owned(), json!(file.is_some()));
             details
         });
-        println!("{text}");
+        if let Some(file) = &file {
+            file.remove().await?;
+        }
+        println!("{}", record.text());
         eprintln!("The record is {}.", record.place());
         Ok(())
     })
@@ -174,6 +171,12 @@ impl Estate {
             unfinished_uploads: (uploads == Uploads::Seen).then_some(unfinished_uploads),
             shared_folders: shared_folders.collect(),
         })
+    }
+
+    fn is_empty(&self) -> bool {
+        let usage = &self.usage;
+        let objects = usage.total().objects + usage.old_versions.objects + usage.delete_markers;
+        objects + self.unfinished_uploads.unwrap_or(0) == 0
     }
 
     fn json(&self) -> serde_json::Map<String, serde_json::Value> {

@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Estate;
 use crate::tenant::TenantSettings;
 use crate::tenant::source::{SourceError, TenantFile, TenantSource};
 
@@ -39,6 +40,12 @@ struct Content {
     left: Vec<String>,
 }
 
+impl Content {
+    fn whose(&self) -> [&str; 3] {
+        [&self.tenant, &self.bucket, &self.folder]
+    }
+}
+
 impl Record {
     /// Writes what is about to be erased, unless a run that was interrupted
     /// has done so.
@@ -46,12 +53,12 @@ impl Record {
         file: Option<PathBuf>,
         source: Option<&dyn TenantSource>,
         tenant: &TenantSettings,
-        found: Map<String, Value>,
+        found: &Estate,
     ) -> Result<Self> {
         let place = match (file, source) {
             (Some(path), _) => Place::File(path),
             (None, Some(_)) => Place::Beside(format!("erased-{}.json", tenant.id)),
-            (None, None) => anyhow::bail!(
+            (None, None) => bail!(
                 "the only tenant has no file that a record could lie beside: give --record FILE"
             ),
         };
@@ -64,17 +71,21 @@ impl Record {
                 folder: tenant.layout.folder().to_owned(),
                 began_at: now(),
                 ended_at: None,
-                erased: found,
+                erased: found.json(),
                 left: Vec::new(),
             },
         };
         if let Some(before) = record.read(source).await? {
             let begun: Content = serde_json::from_str(&before.text)
                 .with_context(|| format!("{} is no record of ours", record.place()))?;
+            let is_same = begun.whose() == record.content.whose();
             match &begun.ended_at {
-                None => record.content = begun,
+                None if is_same => record.content = begun,
+                // All was erased then; what followed may have failed.
+                Some(_) if is_same && found.is_empty() => record.content = begun,
                 // Of an earlier tenant of this name.
                 Some(ended_at) => record.archive(source, ended_at, &before.text).await?,
+                None => bail!(record.of_another(&begun)),
             }
             record.kept = Some(before);
         }
@@ -82,12 +93,15 @@ impl Record {
         Ok(record)
     }
 
-    /// Completes it.
+    /// Completes it, unless an earlier run has.
     pub(super) async fn end(
         &mut self,
         source: Option<&dyn TenantSource>,
         left: Vec<String>,
     ) -> Result<()> {
+        if self.content.ended_at.is_some() {
+            return Ok(());
+        }
         self.content.ended_at = Some(now());
         self.content.left = left;
         self.write(source).await
@@ -109,6 +123,15 @@ impl Record {
         }
     }
 
+    fn of_another(&self, content: &Content) -> String {
+        let [tenant, bucket, folder] = content.whose();
+        format!(
+            "{} is the record of another deletion, of tenant {tenant} in folder {folder:?} of \
+             bucket {bucket}: name another --record",
+            self.place()
+        )
+    }
+
     async fn read(&self, source: Option<&dyn TenantSource>) -> Result<Option<TenantFile>> {
         let context = || format!("{} cannot be read", self.place());
         match (&self.place, source) {
@@ -122,7 +145,11 @@ impl Record {
                 read => {
                     let version = String::new();
                     let text = read.with_context(context)?;
-                    Ok(Some(TenantFile { text, version }))
+                    Ok(Some(TenantFile {
+                        text,
+                        version,
+                        changed: None,
+                    }))
                 }
             },
         }
@@ -144,7 +171,11 @@ impl Record {
                 String::new()
             }
         };
-        self.kept = Some(TenantFile { text, version });
+        self.kept = Some(TenantFile {
+            text,
+            version,
+            changed: None,
+        });
         Ok(())
     }
 
@@ -168,9 +199,7 @@ impl Record {
                     .with_context(context)?;
             }
             (Place::Beside(_), None) => {}
-            (Place::File(path), _) => {
-                anyhow::bail!("{} is the record of another deletion", path.display());
-            }
+            (Place::File(_), _) => bail!(self.of_another(&serde_json::from_str(text)?)),
         }
         Ok(())
     }
