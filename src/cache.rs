@@ -104,6 +104,7 @@ pub(crate) mod tests {
                 layout: Layout::new(folder, None, None).unwrap(),
                 state: State::Active,
                 role: crate::tenant::role::RoleChoice::default(),
+                quota_bytes: None,
             })
         };
         let all = [

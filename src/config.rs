@@ -137,6 +137,28 @@ pub enum TenantsConfig {
     },
 }
 
+impl TenantsConfig {
+    /// Fails when the tenant files lie in this tenant's folder: whoever has its
+    /// token could read and write all of them, and what erases the tenant would
+    /// erase them.
+    ///
+    /// # Errors
+    /// What is in the way, and what to do.
+    pub fn keep_apart(&self, tenant: &TenantSettings) -> Result<(), String> {
+        match self {
+            Self::S3 { bucket, prefix, .. }
+                if *bucket == tenant.bucket && prefix.starts_with(tenant.layout.folder()) =>
+            {
+                Err(format!(
+                    "the tenant files, s3://{bucket}/{prefix}, lie in its folder: move them out \
+                     of it, and let KURA_TENANTS name the new place"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// How tenant files are read.
 #[derive(Clone, Debug)]
 pub struct TenantFiles {

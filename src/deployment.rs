@@ -146,6 +146,11 @@ impl Deployment {
                 Some(source),
             ) => {
                 let bucket = files.default_bucket.as_deref();
+                let config = Arc::clone(&self.config);
+                let open = move |settings: &TenantSettings| {
+                    config.tenants.keep_apart(settings)?;
+                    open(settings)
+                };
                 Ok(Registry::from_source(source, bucket, open))
             }
             (_, None) => anyhow::bail!("KURA_TENANTS: there are no tenant files"),

@@ -48,7 +48,8 @@ use crate::budget::{Budget, Share};
 use crate::cache::Tenancy;
 use crate::key::FileKey;
 use crate::leases::Leases;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, RejectionLabels};
+use crate::quota::Quota;
 use crate::storage::scoped::TenantStore;
 use crate::tenant::{Registry, Secrets, Tenant, TenantSettings};
 use crate::thumbnails::Thumbnails;
@@ -64,6 +65,8 @@ pub struct TenantService {
     pub share: Share,
     /// Its places under the limit of requests under way.
     pub places: Arc<Semaphore>,
+    /// What its files may take, where that is limited.
+    pub quota: Option<Arc<Quota>>,
 }
 
 /// A tenant as the registry holds it.
@@ -92,6 +95,13 @@ pub struct Served {
 }
 
 impl Served {
+    /// Counts a request that is turned away because a limit is reached.
+    fn reject(&self, error: ApiError) -> ApiError {
+        let labels = RejectionLabels { code: error.code() };
+        self.metrics.rejections.get_or_create(&labels).inc();
+        error
+    }
+
     /// A file has been written to or removed, or may have been: what is kept
     /// of it is not leased anew.
     async fn forget(&self, tenant: &ServedTenant, key: &FileKey) {

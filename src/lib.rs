@@ -14,6 +14,7 @@ pub mod storage;
 pub mod cache;
 
 pub mod leases;
+pub mod quota;
 pub mod thumbnails;
 
 pub mod http;

@@ -19,6 +19,7 @@ pub use self::ticket::Ticket;
 pub use self::token::Secrets;
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -104,6 +105,8 @@ pub struct TenantSettings {
     pub state: State,
     /// What its file says of the role by which its objects are reached.
     pub role: RoleChoice,
+    /// How many bytes its files may take altogether.
+    pub quota_bytes: Option<NonZeroU64>,
 }
 
 #[cfg(test)]

@@ -330,6 +330,7 @@ impl<'a> Reader<'a> {
             layout,
             state: State::Active,
             role: RoleChoice::default(),
+            quota_bytes: None,
         })
     }
 

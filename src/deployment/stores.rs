@@ -17,6 +17,7 @@ use crate::cache::Tenancy;
 use crate::config::{CACHE_FOLDER, DeploymentConfig, S3Config, StoreConfig};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
+use crate::quota::Quota;
 use crate::storage::BlobStore;
 use crate::storage::directory::DirectoryStore;
 use crate::storage::holdings::Holdings;
@@ -132,6 +133,9 @@ impl Stores {
         Ok(TenantService {
             share,
             places,
+            quota: settings
+                .quota_bytes
+                .map(|limit| Arc::new(Quota::new(limit))),
             store: TenantStore::new(store, settings.layout.clone(), self.import_ttl),
             tenancy: Tenancy::of(settings),
         })

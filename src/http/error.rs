@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::range;
 use crate::key::KeyError;
 use crate::leases::LeaseError;
+use crate::quota::QuotaError;
 use crate::render::Refusal;
 use crate::storage::scoped::TenantStoreError;
 use crate::storage::{PayloadError, StoreError};
@@ -79,6 +80,12 @@ impl ApiError {
         }
     }
 
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.problem.code
+    }
+
     /// The caller's parameters are not what they must be.
     #[must_use]
     pub fn invalid_parameter(detail: impl Into<String>) -> Self {
@@ -119,6 +126,13 @@ impl ApiError {
     pub fn tenant_busy() -> Self {
         let detail = "this tenant has too many requests under way";
         Self::new(StatusCode::TOO_MANY_REQUESTS, "tenant_busy", detail)
+    }
+
+    /// The tenant's files would take more than they may.
+    #[must_use]
+    pub fn quota_exceeded(error: &QuotaError) -> Self {
+        let code = "quota_exceeded";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, error.to_string())
     }
 
     /// There are as many requests under way as there may be.

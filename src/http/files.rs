@@ -20,6 +20,7 @@ use super::extract::{Caller, InJson, InPath, InQuery, Upload};
 use super::read::{self, PresentationQuery};
 use super::{Served, ServedTenant, TenantService};
 use crate::key::{FileKey, ObjectKey};
+use crate::quota::{QuotaError, Room};
 use crate::storage::scoped::{FileEntry, Listing, StoredFile, UploadHeaders};
 use crate::storage::{Payload, PutMode};
 
@@ -118,16 +119,37 @@ async fn store(
 ) -> Result<(StatusCode, Json<Created>), ApiError> {
     let content_type = headers.content_type.clone();
     let TenantService { tenancy, store, .. } = &tenant.inner;
+    let room = take_room(served, tenant, payload.length).await?;
     let (payload, watched) = served.thumbnails.watch(payload);
     let stored = store.put_file(key, mode, headers, payload).await;
     if mode == PutMode::Overwrite {
         served.forget(tenant, key).await;
     }
     let stored = stored?;
+    if let Some(room) = room {
+        room.filled(stored.size_bytes);
+    }
     let created = Created::new(&stored, content_type);
     let thumbnails = &served.thumbnails;
     thumbnails.uploaded(tenancy, store, stored, &watched);
     Ok(created)
+}
+
+/// Room under the tenant's quota, where it has one.
+async fn take_room(
+    served: &Served,
+    tenant: &ServedTenant,
+    length: Option<u64>,
+) -> Result<Option<Room>, ApiError> {
+    let TenantService { store, quota, .. } = &tenant.inner;
+    let Some(quota) = quota else {
+        return Ok(None);
+    };
+    let admitted = Arc::clone(quota).admit(store, length.unwrap_or(0)).await;
+    admitted.map(Some).map_err(|error| match error {
+        QuotaError::Store(error) => error.into(),
+        QuotaError::Exceeded { .. } => served.reject(ApiError::quota_exceeded(&error)),
+    })
 }
 
 /// Stores the body under exactly this key

@@ -20,7 +20,6 @@ use super::error::ApiError;
 use super::pace::Pace;
 use super::record::Record;
 use super::{Served, ServedTenant, unread};
-use crate::metrics::RejectionLabels;
 use crate::storage::PayloadError;
 use crate::tenant::{State as TenantState, TenantId};
 
@@ -48,9 +47,12 @@ pub async fn observe(State(served): State<Arc<Served>>, request: Request, next: 
 
 /// Lets a tenant's request in, if its token is right and there is room.
 pub async fn admit(State(served): State<Arc<Served>>, request: Request, next: Next) -> Response {
-    match authenticate(&served, request.headers()) {
+    let Some(id) = authenticate(&served, request.headers()) else {
+        return ApiError::unauthorized().into_response();
+    };
+    match active_tenant(&served, &id, ApiError::unauthorized) {
         Ok(tenant) => let_in(&served, tenant, request, next).await,
-        Err(error) => error.into_response(),
+        Err(error) => with_tenant(error.into_response(), id),
     }
 }
 
@@ -83,19 +85,15 @@ fn with_tenant(mut response: Response, id: TenantId) -> Response {
     response
 }
 
-fn authenticate(served: &Served, headers: &HeaderMap) -> Result<Arc<ServedTenant>, ApiError> {
+/// Whose token it is, whether that tenant is served or not.
+fn authenticate(served: &Served, headers: &HeaderMap) -> Option<TenantId> {
     let token = headers
         .get(AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
-    let id = token.and_then(|token| served.secrets.verify(token));
-    active_tenant(
-        served,
-        &id.ok_or_else(ApiError::unauthorized)?,
-        ApiError::unauthorized,
-    )
+    served.secrets.verify(token?)
 }
 
 /// The tenant, if it is served now.
@@ -120,15 +118,10 @@ pub(super) fn active_tenant(
 type Places = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 fn take_places(served: &Served, tenant: &ServedTenant) -> Result<Places, ApiError> {
-    let rejected = |code, error| {
-        let labels = RejectionLabels { code };
-        served.metrics.rejections.get_or_create(&labels).inc();
-        error
-    };
     let all = Arc::clone(&served.places).try_acquire_owned();
-    let all = all.map_err(|_| rejected("overloaded", ApiError::overloaded()))?;
+    let all = all.map_err(|_| served.reject(ApiError::overloaded()))?;
     let own = Arc::clone(&tenant.inner.places).try_acquire_owned();
-    let own = own.map_err(|_| rejected("tenant_busy", ApiError::tenant_busy()))?;
+    let own = own.map_err(|_| served.reject(ApiError::tenant_busy()))?;
     Ok((own, all))
 }
 

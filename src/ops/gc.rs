@@ -20,6 +20,7 @@ use super::site::Site;
 use super::{OperatorCommand, arguments, audit};
 use crate::config::Values;
 use crate::ops;
+use crate::storage::holdings::Uploads;
 
 /// The command.
 pub(super) const COMMAND: OperatorCommand = OperatorCommand { describe, run };
@@ -77,7 +78,8 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         // Tenants that share a folder for imports share what is in it.
         let mut shared = BTreeSet::new();
         let mut reports = Vec::new();
-        let (mut objects, mut refused) = (0, false);
+        let (mut objects, mut is_clean) = (0, true);
+        let (mut refused, mut hidden) = (false, false);
         for tenant in &tenants {
             let sweep = Sweep {
                 holdings: site.holdings(tenant)?,
@@ -92,6 +94,8 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             let found = sweep.look(&areas, &progress).await?;
             let why_not = found.why_not(listing.as_deref()).filter(|_| !force);
             objects += found.objects;
+            is_clean &= found.is_empty();
+            hidden |= found.uploads == Some(Uploads::Hidden);
             refused |= remove && why_not.is_some();
             let removed = remove && why_not.is_none() && !found.is_empty();
             if removed {
@@ -113,10 +117,19 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
         if matches.get_flag("json") {
             println!("{}", serde_json::to_string_pretty(&reports)?);
         } else {
+            if is_clean {
+                println!("nothing to remove");
+            }
             println!(
-                "{} objects looked at, of {}",
-                HumanCount(objects),
+                "{} looked at, of {}",
+                count(objects, "object"),
                 count(tenants.len() as u64, "tenant"),
+            );
+        }
+        if hidden {
+            eprintln!(
+                "kura: unfinished uploads were left out: {}",
+                Uploads::WHY_HIDDEN
             );
         }
         if refused {

@@ -80,6 +80,14 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             reports.iter().for_each(print);
         }
         let wrong: usize = reports.iter().map(|report| report.wrong.len()).sum();
+        if !matches.get_flag("json") && reports.len() > 1 {
+            println!(
+                "in all: {} of {}, {} read, {wrong} wrong",
+                count(reports.iter().map(|report| report.files).sum(), "file"),
+                count(reports.len() as u64, "tenant"),
+                HumanBytes(reports.iter().map(|report| report.bytes).sum()),
+            );
+        }
         match wrong {
             0 => Ok(()),
             1 => bail!("1 file is not as it should be"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::stream::{self, Stream};
+use futures_util::{TryStreamExt as _, pin_mut};
 
 use super::remains::{MAX_ERASED, Remains, Upload, Version, VersionMark};
 use super::{Entry, StoreError};
@@ -47,6 +48,22 @@ pub struct Held<T> {
     pub kind: Kind,
     /// The object, the version or the upload.
     pub it: T,
+}
+
+/// Whether unfinished uploads could be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Uploads {
+    /// All of them.
+    Seen,
+    /// The credentials do not allow to list them, which nothing else needs.
+    Hidden,
+}
+
+impl Uploads {
+    /// What to tell whoever expected to see them.
+    pub const WHY_HIDDEN: &str = "the credentials may not list unfinished uploads \
+        (s3:ListBucketMultipartUploads on the bucket)";
 }
 
 /// A name taken by an upload that may have died.
@@ -125,11 +142,18 @@ impl Holdings {
         })
     }
 
-    /// Uploads to the tenant's own folder that are neither completed nor
-    /// aborted, in pages. Whose those to a shared folder are cannot be known.
-    pub fn uploads(&self) -> impl Stream<Item = Result<Vec<Upload>, StoreError>> + use<> {
+    /// Shows `act` the uploads to the tenant's own folder that are neither
+    /// completed nor aborted. Whose those to a shared folder are cannot be
+    /// known.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn each_upload(
+        &self,
+        mut act: impl AsyncFnMut(&Upload) -> Result<(), StoreError>,
+    ) -> Result<Uploads, StoreError> {
         let holdings = self.clone();
-        pages(move |after: Option<Upload>| {
+        let pages = pages(move |after: Option<Upload>| {
             let holdings = holdings.clone();
             async move {
                 let folder = holdings.layout.folder();
@@ -137,7 +161,20 @@ impl Holdings {
                 let last = page.uploads.last().filter(|_| page.more).cloned();
                 Ok((page.uploads, last))
             }
-        })
+        });
+        pin_mut!(pages);
+        loop {
+            let page = match pages.try_next().await {
+                Err(StoreError::Forbidden(_)) => return Ok(Uploads::Hidden),
+                page => page?,
+            };
+            let Some(page) = page else {
+                return Ok(Uploads::Seen);
+            };
+            for upload in &page {
+                act(upload).await?;
+            }
+        }
     }
 
     /// The claim that an object is, if it is one and was made before `then`:

@@ -123,6 +123,7 @@ mod tests {
             layout: Layout::new(folder, None, None).unwrap(),
             state: State::Active,
             role: crate::tenant::role::RoleChoice::default(),
+            quota_bytes: None,
         }
     }
 

@@ -13,6 +13,7 @@ pub use self::document::{Node, Value, document};
 pub use self::section::{SectionText, section};
 
 use std::fmt;
+use std::num::ParseIntError;
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -34,6 +35,7 @@ const IMPORT_FOLDER: &str = "kura.import_folder";
 const ROLE_ARN: &str = "kura.role_arn";
 const ROLE_EXTERNAL_ID: &str = "kura.role_external_id";
 const ROLE_SESSION: &str = "kura.role_session";
+const QUOTA: &str = "kura.quota_bytes";
 
 /// What is wrong with a settings file, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,15 @@ pub enum Problem {
     /// Neither of the ways to hold a session of a role.
     #[error(transparent)]
     InvalidRoleSession(#[from] InvalidRoleSession),
+    /// The quota is no number, or none that leaves room for anything.
+    #[error("must be a number of bytes, such as 10000000000")]
+    InvalidQuota,
+}
+
+impl From<ParseIntError> for Problem {
+    fn from(_: ParseIntError) -> Self {
+        Self::InvalidQuota
+    }
 }
 
 impl std::error::Error for SettingsError {}
@@ -133,6 +144,7 @@ pub fn parse(
         layout: values.layout()?,
         state: values.state()?,
         role: values.role()?,
+        quota_bytes: values.parsed(QUOTA)?,
     })
 }
 

@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use crate::support::app::{BUCKET, FOLDER};
 use crate::support::operator::Operator;
-use crate::support::s3_server::S3Server;
+use crate::support::s3_server::{Fault, FaultRule, S3Server};
 
 const HEADER: &str = "disk_directory,disk_filename,filename,content_type,filesize,digest\n";
 const DAY: Duration = Duration::from_hours(24);
@@ -166,4 +166,34 @@ async fn an_upload_that_died_is_given_up_when_it_is_old() {
     let mut open: Vec<_> = server.open_uploads().into_iter().map(|it| it.0).collect();
     open.sort();
     assert_eq!(open, ["user001/d/new", "user0011/d/anothers"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_list_unfinished_uploads_is_told_so_and_gets_the_rest_done() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let operator = Operator::s3(&server);
+    hold(&server, "tmp/imports/0123456789abcdef", b"x", None, 2 * DAY);
+    hold(&server, "d/kept", b"x", None, DAY);
+    server.fail(FaultRule {
+        times: usize::MAX,
+        ..FaultRule::once("ListMultipartUploads", Fault::status(403, "AccessDenied"))
+    });
+    let output = operator.run(&["gc", "default", "--remove"]);
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("s3:ListBucketMultipartUploads"), "{told}");
+    assert_eq!(server.keys(BUCKET), ["user001/d/kept"]);
+
+    let erase = ["tenant", "delete", "default", "--json"];
+    let found = json(&operator.run(&erase));
+    assert_eq!(found["unfinished_uploads"], Value::Null);
+    let folder = tempfile::tempdir().unwrap();
+    let record = folder.path().join("record.json");
+    let confirmed = ["--confirm", "default", "--even-active", "--record"];
+    let output = operator.run(&[&erase[..], &confirmed, &[record.to_str().unwrap()]].concat());
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(server.keys(BUCKET), [""; 0]);
+    let record: Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+    let left = record["left"][0].as_str().unwrap();
+    assert!(left.contains("s3:ListBucketMultipartUploads"), "{left}");
 }

@@ -248,6 +248,36 @@ async fn an_active_tenant_is_not_erased_by_mistake() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tenant_with_the_tenant_files_in_its_folder_can_neither_be_served_nor_erased() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let yaml = |folder: &str| format!("s3: {{bucket: {BUCKET}, folder: {folder}}}\n");
+    for (id, folder) in [
+        ("a", "conf"),
+        ("b", "conf/tenants"),
+        ("c", "conf/tenants/c"),
+    ] {
+        let key = format!("conf/tenants/{id}.yml");
+        server.put_object(BUCKET, &key, yaml(folder), &[]);
+    }
+    let before = server.keys(BUCKET);
+    let operator =
+        Operator::s3(&server).with("KURA_TENANTS", &format!("s3://{BUCKET}/conf/tenants"));
+    for id in ["a", "b"] {
+        let erase = ["tenant", "delete", id, "--confirm", id, "--even-active"];
+        let output = operator.run(&erase);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("lie in its folder: move them"), "{error}");
+    }
+    let output = operator.run(&["tenant", "set", "c", "s3.folder=conf"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(server.keys(BUCKET), before);
+    let output = operator.run(&["tenant", "list", "--json"]);
+    let listed = json(&output).to_string();
+    assert!(listed.contains("conf/tenants/c/"), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn old_versions_and_delete_markers_are_erased_too() {
     let bucket = "versions";
     let seaweed = Seaweed::shared();

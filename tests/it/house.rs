@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["budget", "metrics"],
     &["render", "storage"],
     &["cache"],
-    &["leases", "thumbnails"],
+    &["leases", "quota", "thumbnails"],
     &["http"],
     &["config", "telemetry"],
     &["deployment"],

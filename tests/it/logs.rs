@@ -1,7 +1,7 @@
 //! The log as a collector gets it: each line an object that can be parsed, and
 //! a request's lines found by its ids down to S3's own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use crate::support::app::BUCKET;
 use crate::support::process::Process;
 use crate::support::s3_server::S3Server;
 use crate::support::stand::eventually;
+use crate::support::task::TenantFiles;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -57,6 +58,34 @@ async fn lines() -> Vec<String> {
     .await
     .unwrap();
     kura.log()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_requests_of_a_suspended_tenant_are_logged_as_its_own() {
+    let server = S3Server::start().await.with_bucket(BUCKET);
+    let yaml = format!("s3: {{bucket: {BUCKET}, folder: x}}\nkura: {{state: suspended}}\n");
+    let tenants = TenantFiles::new([("default", yaml)]);
+    let settings = [("KURA_TENANTS", tenants.source())];
+    let settings = settings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let kura = Process::s3(&server.endpoint(), BUCKET, &settings);
+    // Before the tenants are loaded it is another answer.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let refused = loop {
+        let request = kura.request(Method::GET, "/v1/files");
+        let status = request.send().await.unwrap().status();
+        if status != 503 || Instant::now() > deadline {
+            break status;
+        }
+    };
+    assert_eq!(refused, 403);
+    eventually("it is logged", || {
+        let lines = kura.log();
+        let refused = lines.iter().find(|it| it.contains("tenant_suspended"));
+        refused.is_some_and(|it| it.contains(r#""tenant":"default""#))
+    })
+    .await;
 }
 
 /// `YYYY-MM-DDTHH:MM:SS.ffffffZ`: what `deploy/fluentd` reads.
@@ -111,10 +140,14 @@ async fn request_is_followed_by_its_ids_down_to_s3s_own() {
         "{put}"
     );
 
-    let done = ours.iter().find(|line| line["status"] == 201).unwrap();
+    let done = lines
+        .iter()
+        .find(|line| line["request_id"] == "from-redmine")
+        .unwrap();
     assert_eq!(done["message"], "request");
+    assert_eq!(done["status"], 201);
+    assert!(done["span"].is_null(), "it would say the same again");
     assert_eq!(done["trace_id"], TRACE);
-    assert_eq!(done["request_id"], "from-redmine");
     assert_eq!(done["tenant"], "default");
     assert_eq!(done["route"], "/v1/files");
     assert_eq!(done["received_bytes"], 6);

@@ -288,6 +288,32 @@ async fn overlapping_folders_are_refused() {
 }
 
 #[tokio::test]
+async fn upload_over_the_quota_is_refused_and_its_neighbour_takes_it() {
+    for many in Many::both().await {
+        let quota = "kura: {quota_bytes: 10}\n";
+        many.settle("a", &(settings_of("user001") + quota)).await;
+        let put = async |id, name: &str, body| {
+            let path = format!("/v1/files/{name}");
+            many.send(id, Method::PUT, &path, body).await
+        };
+        // All are let in while it is being found out what there is.
+        let mut answer = put("a", "file", "1234567").await;
+        for _ in 0..1000 {
+            if answer.status() != 201 {
+                break;
+            }
+            answer = put("a", "file", "1234567").await;
+        }
+        assert_eq!(answer.status(), 413);
+        assert_eq!(problem_code(answer).await, "quota_exceeded");
+        let metrics = many.app.served.metrics.encode();
+        assert!(metrics.contains("http_rejections_total{code=\"quota_exceeded\"} 1"));
+        assert_eq!(put("b", "file", "1234567890!").await.status(), 201);
+        assert_eq!(many.text("a", "/v1/files/file").await, "1234567");
+    }
+}
+
+#[tokio::test]
 async fn wrong_tokens_are_refused() {
     for many in Many::both().await {
         let good = many.app.token("a");

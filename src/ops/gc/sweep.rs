@@ -14,7 +14,7 @@ use crate::key::{FileKey, Kind};
 use crate::ops::listing::Listing;
 use crate::ops::progress::Progress;
 use crate::storage::Entry;
-use crate::storage::holdings::{Area, Held, Holdings, StaleClaim};
+use crate::storage::holdings::{Area, Held, Holdings, StaleClaim, Uploads};
 
 /// What nobody needs any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +61,8 @@ pub(super) struct Found {
     /// Those of the files that the listing could name.
     judged_files: u64,
     counts: BTreeMap<Trash, (u64, u64)>,
+    /// `None` until they have been looked for.
+    pub(super) uploads: Option<Uploads>,
     /// The keys of the orphans.
     pub(super) orphans: Vec<String>,
 }
@@ -152,26 +154,26 @@ impl Sweep {
                 }
             }
         }
-        let pages = self.holdings.uploads();
-        pin_mut!(pages);
-        while let Some(page) = pages.try_next().await? {
-            for _ in page.iter().filter(|upload| self.is_old(upload.begun)) {
+        let uploads = self.holdings.each_upload(async |upload| {
+            if self.is_old(upload.begun) {
                 found.add(Trash::UnfinishedUpload, 0);
             }
-        }
+            Ok(())
+        });
+        found.uploads = Some(uploads.await?);
         Ok(found)
     }
 
     /// Removes it.
     pub(super) async fn remove(&self, areas: &[Area]) -> Result<()> {
         // What is given up frees the names that it has claimed.
-        let pages = self.holdings.uploads();
-        pin_mut!(pages);
-        while let Some(page) = pages.try_next().await? {
-            for upload in page.iter().filter(|upload| self.is_old(upload.begun)) {
+        let given_up = self.holdings.each_upload(async |upload| {
+            if self.is_old(upload.begun) {
                 self.holdings.abort(upload).await?;
             }
-        }
+            Ok(())
+        });
+        let _: Uploads = given_up.await?;
         for area in areas {
             let pages = self.holdings.objects(area);
             pin_mut!(pages);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::{Map, Value, json};
@@ -151,6 +151,8 @@ impl Place {
         if self.parse(id, old).is_ok_and(stays) {
             return Ok(());
         }
+        let tenants = &self.deployment.config().tenants;
+        tenants.keep_apart(&new).map_err(Error::msg)?;
         let tenants = self.deployment.registry(|_| Ok(()))?;
         tenants.refresh().await?;
         match tenants.conflict(&new) {

@@ -12,19 +12,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Arg, ArgMatches, Command, value_parser};
-use futures_util::{TryStreamExt as _, pin_mut};
 use indicatif::HumanCount;
 use serde_json::json;
 
 use self::erase::Eraser;
 use self::record::Record;
-use super::usage::{self, Count, Usage};
+use super::usage::{self, Usage};
 use crate::config::Values;
-use crate::key::Kind;
 use crate::ops::progress::Progress;
 use crate::ops::site::Site;
 use crate::ops::{self, OperatorCommand, arguments, audit};
-use crate::storage::holdings::Holdings;
+use crate::storage::holdings::{Holdings, Uploads};
 use crate::tenant::{State, TenantId, TenantSettings};
 
 /// The subcommand.
@@ -138,7 +136,8 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
 /// All that a tenant has.
 struct Estate {
     usage: Usage,
-    unfinished_uploads: u64,
+    /// `None` when they may not be listed.
+    unfinished_uploads: Option<u64>,
     shared_folders: Vec<String>,
 }
 
@@ -146,16 +145,16 @@ impl Estate {
     async fn count(holdings: &Holdings, progress: &Progress) -> Result<Self> {
         let usage = usage::count(holdings, &holdings.own(), true, progress).await?;
         let mut unfinished_uploads = 0;
-        let pages = holdings.uploads();
-        pin_mut!(pages);
-        while let Some(page) = pages.try_next().await? {
-            unfinished_uploads += page.len() as u64;
-        }
+        let uploads = holdings.each_upload(async |_| {
+            unfinished_uploads += 1;
+            Ok(())
+        });
+        let uploads = uploads.await?;
         let shared = holdings.shared();
         let shared_folders = shared.iter().map(|area| area.prefix().to_owned());
         Ok(Self {
             usage,
-            unfinished_uploads,
+            unfinished_uploads: (uploads == Uploads::Seen).then_some(unfinished_uploads),
             shared_folders: shared_folders.collect(),
         })
     }
@@ -173,16 +172,14 @@ impl Estate {
             folder => folder,
         };
         println!("tenant {}: bucket {}, {folder}", tenant.id, tenant.bucket);
-        let line = |what: &str, count: Count| println!("  {what:20}{}", usage::cell(count));
-        for kind in Kind::ALL {
-            line(&kind.to_string(), self.usage.of(kind));
-        }
-        line("old versions", self.usage.old_versions);
-        for (what, count) in [
-            ("delete markers", self.usage.delete_markers),
-            ("unfinished uploads", self.unfinished_uploads),
-        ] {
-            println!("  {what:20}{:>12}", HumanCount(count).to_string());
+        self.usage.print(true);
+        let uploads = match self.unfinished_uploads {
+            Some(uploads) => HumanCount(uploads).to_string(),
+            None => "unknown".to_owned(),
+        };
+        println!("  {:20}{uploads:>12}", "unfinished uploads");
+        if self.unfinished_uploads.is_none() {
+            println!("  {}", Uploads::WHY_HIDDEN);
         }
         for folder in &self.shared_folders {
             println!(

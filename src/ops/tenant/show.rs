@@ -62,12 +62,13 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
 }
 
 /// What the server makes of the file, or of the environment.
-fn in_force(tenant: &TenantSettings) -> [(&'static str, Value); 5] {
+fn in_force(tenant: &TenantSettings) -> [(&'static str, Value); 6] {
     [
         ("state", json!(word(tenant.state))),
         ("bucket", json!(tenant.bucket)),
         ("folder", json!(tenant.layout.folder())),
         ("thumbnails", json!(tenant.layout.thumb_folder())),
         ("imports", json!(tenant.layout.import_folder())),
+        ("quota_bytes", json!(tenant.quota_bytes)),
     ]
 }

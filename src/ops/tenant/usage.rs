@@ -2,6 +2,7 @@
 //! from the pages of listings: with S3 one request for a thousand objects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 
 use anyhow::Result;
 use clap::{ArgMatches, Command};
@@ -77,6 +78,21 @@ impl Usage {
         total
     }
 
+    /// A line for each kind and for all, and with `versions` what is kept of
+    /// what is gone.
+    pub(super) fn print(&self, versions: bool) {
+        let line = |what: &str, count: Count| println!("  {what:20}{}", cell(count));
+        for kind in Kind::ALL {
+            line(&kind.to_string(), self.of(kind));
+        }
+        line("total", self.total());
+        if versions {
+            line("old versions", self.old_versions);
+            let markers = HumanCount(self.delete_markers).to_string();
+            println!("  {:20}{markers:>12}", "delete markers");
+        }
+    }
+
     pub(super) fn json(&self, versions: bool) -> serde_json::Map<String, serde_json::Value> {
         let kinds = Kind::ALL.map(|kind| (kind.to_string(), json!(self.of(kind))));
         let mut all: serde_json::Map<_, _> = kinds.into_iter().collect();
@@ -146,29 +162,41 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
             for area in holdings.shared() {
                 if seen.insert((tenant.bucket.clone(), area.clone())) {
                     let name = format!("shared {}/{}", tenant.bucket, area.prefix());
-                    folders.push((name, holdings.clone(), area));
+                    folders.push((name, holdings.clone(), area, None));
                 }
             }
             let own = holdings.own();
-            folders.push((tenant.id.to_string(), holdings, own));
+            folders.push((tenant.id.to_string(), holdings, own, tenant.quota_bytes));
         }
         let progress = Progress::new("counting");
-        let counts = folders.into_iter().map(|(name, holdings, area)| {
-            let progress = &progress;
-            async move {
-                let usage = count(&holdings, &area, versions, progress).await?;
-                Ok::<_, StoreError>((name, area, usage))
-            }
-        });
+        let counts = folders
+            .into_iter()
+            .map(|(name, holdings, area, quota_bytes)| {
+                let progress = &progress;
+                async move {
+                    let usage = count(&holdings, &area, versions, progress).await?;
+                    let counted = Counted {
+                        name,
+                        area,
+                        usage,
+                        quota_bytes,
+                    };
+                    Ok::<_, StoreError>(counted)
+                }
+            });
         let counts: Vec<_> = stream::iter(counts)
             .buffered(PARALLEL)
             .try_collect()
             .await?;
         drop(progress);
         if matches.get_flag("json") {
-            let all = counts.iter().map(|(name, area, usage)| {
-                let mut row = usage.json(versions);
-                let whose = if area.is_shared() {
+            let all = counts.iter().map(|counted| {
+                let mut row = counted.usage.json(versions);
+                if let Some(quota_bytes) = counted.quota_bytes {
+                    row.insert("quota_bytes".to_owned(), json!(quota_bytes));
+                }
+                let name = &counted.name;
+                let whose = if counted.area.is_shared() {
                     "shared_folder"
                 } else {
                     "tenant"
@@ -180,6 +208,12 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 "{}",
                 serde_json::to_string_pretty(&all.collect::<Vec<_>>())?
             );
+        } else if let [only] = &counts[..] {
+            println!("{}", only.name);
+            only.usage.print(versions);
+            if has_quota(only) {
+                println!("  {:20}{}", "files of quota", of_quota(only));
+            }
         } else {
             print(&counts, versions);
         }
@@ -187,8 +221,16 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
     })
 }
 
-fn print(counts: &[(String, Area, Usage)], versions: bool) {
-    let widths = counts.iter().map(|(name, ..)| name.len());
+/// A folder, counted.
+struct Counted {
+    name: String,
+    area: Area,
+    usage: Usage,
+    quota_bytes: Option<NonZeroU64>,
+}
+
+fn print(counts: &[Counted], versions: bool) {
+    let widths = counts.iter().map(|counted| counted.name.len());
     let width = widths.max().unwrap_or(0).max(6);
     let mut titles: Vec<_> = Kind::ALL.map(|kind| kind.to_string().to_uppercase()).into();
     titles.push("TOTAL".to_owned());
@@ -196,9 +238,15 @@ fn print(counts: &[(String, Area, Usage)], versions: bool) {
     let titles = titles.iter().map(|title| format!("{title:>12}{:13}", ""));
     let titles: String = titles
         .chain(versions.then(|| "     DELETED".to_owned()))
+        .chain(
+            counts
+                .iter()
+                .any(has_quota)
+                .then(|| "  FILES OF QUOTA".to_owned()),
+        )
         .collect();
     println!("{:width$}{}", "TENANT", titles.trim_end());
-    let line = |name: &str, usage: &Usage| {
+    let line = |name: &str, usage: &Usage, quota: &str| {
         let kinds = Kind::ALL.map(|kind| usage.of(kind)).into_iter();
         let cells = kinds.chain([usage.total()]);
         let mut cells: Vec<_> = cells
@@ -208,16 +256,29 @@ fn print(counts: &[(String, Area, Usage)], versions: bool) {
         cells.extend(
             versions.then(|| format!("{:>12}", HumanCount(usage.delete_markers).to_string())),
         );
-        println!("{name:width$}{}", cells.concat());
+        println!("{name:width$}{}{quota}", cells.concat());
     };
     let mut sum = Usage::default();
-    for (name, _, usage) in counts {
-        line(name, usage);
-        sum.add(usage);
+    for counted in counts {
+        line(&counted.name, &counted.usage, &of_quota(counted));
+        sum.add(&counted.usage);
     }
     if counts.len() > 1 {
-        line("total", &sum);
+        line("total", &sum, "");
     }
+}
+
+fn has_quota(counted: &Counted) -> bool {
+    counted.quota_bytes.is_some()
+}
+
+fn of_quota(counted: &Counted) -> String {
+    let used = u128::from(counted.usage.of(Kind::File).bytes);
+    let share = |quota: NonZeroU64| {
+        let percent = used * 100 / u128::from(quota.get());
+        format!("  {percent:>5} % of {}", HumanBytes(quota.get()))
+    };
+    counted.quota_bytes.map(share).unwrap_or_default()
 }
 
 pub(super) fn cell(count: Count) -> String {

@@ -14,6 +14,7 @@ use super::diff::diff;
 use super::folder::{Existing, Folder};
 use super::report::{Fault, Refused, Report};
 use super::template::Rendered;
+use crate::ops::progress::count;
 use crate::ops::site::Site;
 
 /// What is done with the files.
@@ -165,7 +166,11 @@ impl Task {
             refused == 0,
             "{refused} refused: what they had stays as it was"
         );
-        ensure!(!self.check || changes == 0, "{changes} files would change");
+        ensure!(
+            !self.check || changes == 0,
+            "{} would change",
+            count(changes as u64, "file")
+        );
         Ok(())
     }
 }

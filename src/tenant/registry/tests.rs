@@ -147,6 +147,7 @@ async fn single_tenant_is_there_from_the_start_and_stays() {
         layout: crate::key::Layout::new("", None, None).unwrap(),
         state: State::Active,
         role: crate::tenant::role::RoleChoice::default(),
+        quota_bytes: None,
     };
     let registry = Registry::single(settings, 7);
     assert!(registry.is_loaded());

@@ -148,6 +148,10 @@ fn errors_name_the_key_the_fault_and_the_place() {
             "kura.state: must be `active` or `suspended` (line 2, column 15)",
         ),
         (
+            "s3: {folder: a}\nkura: {quota_bytes: 10GB}",
+            "kura.quota_bytes: must be a number of bytes, such as 10000000000 (line 2, column 21)",
+        ),
+        (
             "s3: {folder: a}\nkura: {thumb_folder: ''}",
             "kura.thumb_folder: must name a folder, not the whole bucket (line 2, column 22)",
         ),

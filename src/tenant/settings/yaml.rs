@@ -9,13 +9,13 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_saphyr::{Location, Options, Spanned};
 
 use super::{
-    BUCKET, FOLDER, IMPORT_FOLDER, Problem, ROLE_ARN, ROLE_EXTERNAL_ID, ROLE_SESSION, STATE,
+    BUCKET, FOLDER, IMPORT_FOLDER, Problem, QUOTA, ROLE_ARN, ROLE_EXTERNAL_ID, ROLE_SESSION, STATE,
     SettingsError, THUMB_FOLDER,
 };
 
 /// The sections that Kura reads, and in them the keys that it knows.
 const SECTIONS: [&str; 2] = ["s3", "kura"];
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     BUCKET,
     FOLDER,
     STATE,
@@ -24,6 +24,7 @@ const KEYS: [&str; 8] = [
     ROLE_ARN,
     ROLE_EXTERNAL_ID,
     ROLE_SESSION,
+    QUOTA,
 ];
 
 /// The texts of the known keys, by key path, as they are written: `001` is a

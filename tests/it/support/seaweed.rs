@@ -63,10 +63,11 @@ impl Seaweed {
         let mut command = Command::new("sh");
         // The shell outlives a killed test run just long enough to end the
         // server it has started, by its pid.
+        // Each bucket takes volumes of its own.
         command
             .args(["-c", "\"$@\" & pid=$!; cat > /dev/null; kill -9 $pid", "sh"])
             .arg(weed)
-            .args(["server", "-s3", "-ip=127.0.0.1", "-volume.max=50"])
+            .args(["server", "-s3", "-ip=127.0.0.1", "-volume.max=500"])
             .args([
                 "-master.volumeSizeLimitMB=1024",
                 "-s3.port.iceberg=0",

@@ -80,6 +80,7 @@ module RedmineKura
       'range_not_satisfiable' => RangeNotSatisfiable,
       'source_mismatch' => Conflict, 'thumbnails_shared' => Conflict, 'leases_off' => Conflict,
       'body_too_large' => TooLarge, 'too_large' => TooLarge, 'storage_full' => Full,
+      'quota_exceeded' => Full,
       'body_incomplete' => Broken, 'body_too_slow' => Broken, 'size_mismatch' => Broken,
       'digest_mismatch' => Broken, 'storage_corrupt' => Broken,
       'storage_forbidden' => Misconfigured

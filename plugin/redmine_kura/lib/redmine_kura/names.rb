@@ -7,10 +7,13 @@ module RedmineKura
   class Names < Attachment
     self.abstract_class = true
 
+    # What Kura takes: a name that is taken may have to grow. Only an extension can be as long.
+    MAX_BYTES = 230
+
     def self.propose(filename)
       path = nil
       create_diskfile(filename) {|file| path = file.path}
-      File.basename(path)
+      File.basename(path)[0, MAX_BYTES]
     rescue SystemCallError => e
       RedmineKura.files.raise_readably(e)
     ensure

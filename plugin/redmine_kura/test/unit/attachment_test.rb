@@ -40,6 +40,12 @@ class KuraAttachmentTest < ActiveSupport::TestCase
     FileUtils.rm_f(path)
   end
 
+  def test_an_extension_that_makes_the_name_longer_than_kura_takes
+    attachment = create_attachment(fresh_content, filename: "a.#{'x' * 205}")
+    assert_equal 230, attachment.disk_filename.bytesize
+    assert_equal "a.#{'x' * 205}", attachment.reload.filename
+  end
+
   def test_same_names_at_the_same_time_keep_their_own_bytes
     contents = Array.new(8) { fresh_content }
     stored = contents.map do |content|

@@ -10,7 +10,7 @@ use crate::digest::FileDigest;
 use crate::key::{Kind, ObjectKey, Original};
 use crate::ops::progress::Progress;
 use crate::storage::StoreError;
-use crate::storage::holdings::Holdings;
+use crate::storage::holdings::{Holdings, Uploads};
 use crate::storage::scoped::{TenantStore, TenantStoreError};
 
 const PARALLEL_HEADS: usize = 16;
@@ -25,12 +25,15 @@ pub(super) struct Eraser<'a> {
 impl Eraser<'_> {
     /// Erases everything, and says what had to be left.
     pub(super) async fn erase(&self, progress: &Progress) -> Result<Vec<String>> {
-        self.abort_uploads().await?;
+        let (_, uploads) = self.abort_uploads().await?;
         // Before the files: they tell whose the thumbnails are.
-        let left = self.erase_shared(progress).await?;
+        let mut left = self.erase_shared(progress).await?;
+        if uploads == Uploads::Hidden {
+            left.push(Uploads::WHY_HIDDEN.to_owned());
+        }
         for _ in 0..MAX_PASSES {
             let erased = self.erase_own(progress).await?;
-            let aborted = self.abort_uploads().await?;
+            let (aborted, _) = self.abort_uploads().await?;
             if erased + aborted == 0 {
                 return Ok(left);
             }
@@ -38,17 +41,14 @@ impl Eraser<'_> {
         bail!("new objects keep coming: is the tenant still in use?")
     }
 
-    async fn abort_uploads(&self) -> Result<u64, StoreError> {
+    async fn abort_uploads(&self) -> Result<(u64, Uploads), StoreError> {
         let mut aborted = 0;
-        let pages = self.holdings.uploads();
-        pin_mut!(pages);
-        while let Some(page) = pages.try_next().await? {
-            for upload in &page {
-                self.holdings.abort(upload).await?;
-            }
-            aborted += page.len() as u64;
-        }
-        Ok(aborted)
+        let abort = self.holdings.each_upload(async |upload| {
+            aborted += 1;
+            self.holdings.abort(upload).await
+        });
+        let uploads = abort.await?;
+        Ok((aborted, uploads))
     }
 
     async fn erase_own(&self, progress: &Progress) -> Result<u64, StoreError> {

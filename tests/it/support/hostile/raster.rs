@@ -214,6 +214,11 @@ fn avif_cases() -> Vec<Case> {
             BROKEN,
         ),
         case("AVIF without a picture", avif_of(HONEST, b""), BROKEN),
+        case(
+            "AVIF that says it has four gigabytes of brands",
+            [&[0xe8, 0, 0, 0x1c][..], &avif()[4..]].concat(),
+            BROKEN,
+        ),
     ]
 }
 
