@@ -475,6 +475,12 @@ fn command_is_run_when_files_have_changed_until_it_succeeds() {
     assert_eq!((status(&succeeding), times()), (Some(0), 3));
     fs::remove_file(place.path("out/sitea.conf")).unwrap();
     assert_eq!((status(&succeeding), times()), (Some(0), 4));
+
+    // Whatever it starts is not to have what all tokens derive from.
+    fs::remove_file(place.path("out/sitea.conf")).unwrap();
+    status(&format!("env > {ran}"));
+    let environment = fs::read_to_string(&ran).unwrap();
+    assert!(environment.contains("PATH=") && !environment.contains("KURA_SECRET"));
 }
 
 #[test]

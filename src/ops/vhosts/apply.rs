@@ -17,6 +17,15 @@ use super::template::Rendered;
 use crate::ops::progress::count;
 use crate::ops::site::Site;
 
+/// What a command that is only to reload a web server has no use for: the
+/// server that it starts would give it to every program of its sites.
+const SECRETS: &[&str] = &[
+    "KURA_SECRET",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
+
 /// What is done with the files.
 pub(super) struct Task {
     output: PathBuf,
@@ -153,6 +162,9 @@ impl Task {
             // Standard output has the report alone.
             let mut shell = Command::new("sh");
             shell.args(["-c", command]).stdout(io::stderr());
+            for name in SECRETS {
+                shell.env_remove(name);
+            }
             let status = shell.status();
             let status = status.context("the command of --on-change cannot be run")?;
             ensure!(
