@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ArgMatches;
 
 use super::Outcome;
+use super::clash::refuse_taken;
 use super::diff::diff;
 use super::folder::{Existing, Folder};
 use super::report::{Fault, Refused, Report};
@@ -55,12 +56,14 @@ impl Task {
     /// # Errors
     /// When files could not be read or written, a tenant was refused, or
     /// something would change that must only be looked at.
-    pub(super) fn run(&self, site: &Site, outcomes: Vec<Outcome>) -> Result<()> {
+    pub(super) fn run(&self, site: &Site, mut outcomes: Vec<Outcome>) -> Result<()> {
         let folder = if self.check {
             Folder::look(&self.output, self.mode)
         } else {
             Folder::open(&self.output, self.mode)?
         };
+        let broken = site.broken.iter().map(|(stem, _)| stem.clone());
+        refuse_taken(&folder, broken.collect(), &mut outcomes)?;
         let mut report = Report::default();
         for (stem, why) in &site.broken {
             report.refused.push(Refused {
@@ -76,6 +79,12 @@ impl Task {
                 Err(fault) => Err(fault),
             };
             if let Err(fault) = kept {
+                // What it has may be from before, with its token in it.
+                if outcome.suspended && matches!(folder.existing(&outcome.id)?, Existing::Ours(..))
+                {
+                    self.change(&folder, || folder.remove(&outcome.id))?;
+                    report.removed.push(outcome.id.clone());
+                }
                 report.refused.push(Refused {
                     tenant: outcome.id,
                     file: outcome.file_name,
@@ -176,7 +185,7 @@ impl Task {
         let (refused, changes) = (report.refused.len(), report.changes());
         ensure!(
             refused == 0,
-            "{refused} refused: what they had stays as it was"
+            "{refused} refused: what they had stays as it was, unless they are suspended"
         );
         ensure!(
             !self.check || changes == 0,
