@@ -248,6 +248,25 @@ async fn an_active_tenant_is_not_erased_by_mistake() {
 }
 
 #[test]
+fn root_makes_no_folders_in_the_store_of_another_user() {
+    let root = tempfile::tempdir().unwrap();
+    let objects = root.path().join(BUCKET).join("objects");
+    std::fs::create_dir_all(&objects).unwrap();
+    if std::os::unix::fs::chown(&objects, Some(1234), None).is_err() {
+        return; // Only root can give a folder away.
+    }
+    let files = tempfile::tempdir().unwrap();
+    std::fs::write(files.path().join("a.txt"), "abc").unwrap();
+    let operator = Operator::directory(root.path().to_str().unwrap());
+    let files = files.path().to_str().unwrap();
+    let output = operator.run(&["migrate", "to-kura", "--files", files, "default"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("sudo -u '#1234' kura"), "{error}");
+    assert_eq!(std::fs::read_dir(&objects).unwrap().count(), 0);
+}
+
+#[test]
 fn nothing_is_taken_from_a_folder_that_two_tenants_claim() {
     let root = tempfile::tempdir().unwrap();
     let yaml = |folder: &str| format!("s3: {{bucket: {BUCKET}, folder: {folder}}}\n");
