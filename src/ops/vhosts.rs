@@ -21,6 +21,7 @@ use anyhow::{Result, ensure};
 use clap::{ArgMatches, Command};
 
 use self::apply::Task;
+pub(super) use self::host::{LIMIT_IPS, network};
 use self::options::Options;
 use self::report::Fault;
 use self::template::{Rendered, Renderer, Tenant};
