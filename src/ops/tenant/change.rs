@@ -1,6 +1,7 @@
 //! Changes a tenant's file: found, edited, checked as the server would check
 //! it, written in place of just what was read, and recorded.
 
+use std::io::{Write as _, stdout};
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
@@ -87,10 +88,14 @@ pub(super) fn run(matches: &ArgMatches, values: &Values, change: &Change) -> Res
             return Err(why.context(format!("{file_name} was written and has been taken back")));
         }
         let versions = [before.map(|file| file.version), Some(now.version)];
-        audit::record(change.action, id, record(matches, &differing, versions));
         let seconds = place.files.refresh.as_secs();
-        println!("written: running servers follow within {seconds} s");
-        Ok(())
+        // The record must be made though nobody reads this.
+        let told = writeln!(
+            stdout(),
+            "written: running servers follow within {seconds} s"
+        );
+        audit::record(change.action, id, record(matches, &differing, versions));
+        Ok(told?)
     })
 }
 
