@@ -56,7 +56,7 @@ async fn objects(kura: &Server, what: &str, plot: &str, most: usize) -> String {
         let missing = count - there;
         load::run(CLIENTS, missing, &|number| small(kura, there + number)).await;
         there = count;
-        let mut cells = vec![number(count as f64)];
+        let mut cells = vec![count.to_string()];
         for (operation, curve) in OPERATIONS.iter().zip(&mut curves) {
             let [cpu, requests] = cost(kura, operation, count).await;
             curve.push(count as f64, cpu);

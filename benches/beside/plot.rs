@@ -96,7 +96,14 @@ impl Axis {
         }
         if self.log {
             let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-            return decades.map(|decade| 10f64.powi(decade)).collect();
+            let few = decades.clone().count() <= 3;
+            let steps: &[f64] = if few { &[1.0, 2.0, 5.0] } else { &[1.0] };
+            let ticks =
+                decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
+            let ticks: Vec<_> = ticks.collect();
+            let first = ticks.iter().rposition(|tick| *tick <= low).unwrap_or(0);
+            let last = ticks.iter().position(|tick| *tick >= high);
+            return ticks[first..=last.unwrap_or(ticks.len() - 1)].to_vec();
         }
         let magnitude = 10f64.powf((high / 5.0).log10().floor());
         let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * magnitude);
@@ -200,7 +207,7 @@ impl Plot {
             TOP - 14.0,
             self.y.label
         );
-        let mut legend = LEFT;
+        let mut legend = LEFT + 12.0;
         for (index, series) in self.series.iter().enumerate() {
             let points = series.points.iter().filter(|it| shown(it));
             let points: Vec<_> = points.map(|(a, b)| (x(*a), y(*b))).collect();

@@ -17,6 +17,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// More than is ever on the way: a rate times a delay.
 const CHUNKS_ON_THE_WAY: usize = 64;
 
+/// By which a timer may be late.
+const LATENESS: Duration = Duration::from_millis(5);
+
 /// A line.
 #[derive(Clone, Copy)]
 pub(crate) struct Line {
@@ -80,7 +83,9 @@ fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: Line) -> JoinHan
             chunk.truncate(len);
             // The last of it leaves once all before it has, and it has itself.
             let seconds = len as f64 / line.bytes_per_second;
-            free_at = free_at.max(Instant::now()) + Duration::from_secs_f64(seconds);
+            // A timer that is late does not make the line slower.
+            let now = Instant::now();
+            free_at = free_at.max(now - LATENESS) + Duration::from_secs_f64(seconds);
             let arrives = free_at + line.round_trip / 2;
             if sender.send((arrives, chunk)).await.is_err() {
                 return;

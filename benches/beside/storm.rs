@@ -66,12 +66,13 @@ pub(crate) async fn ask() -> String {
     load::run(1, 1, &|_| file.clone()).await;
     let bytes = crate::support::pattern(1, 4096);
     let get = kura_get(&kura, "default", "small.bin");
-    answer += &compare("GET of 4 KB", "storm-files", &kura, &get, &bytes);
+    answer += &compare("GET of 4 KB", "storm-files", None, &kura, &get, &bytes);
 
     let warm = Warm::on(&kura).await;
     answer += &compare(
         "Warm thumbnail",
         "storm-thumbnails",
+        Some(GOAL),
         &kura,
         &warm.call,
         &warm.bytes,
@@ -79,7 +80,14 @@ pub(crate) async fn ask() -> String {
     answer
 }
 
-fn compare(what: &str, name: &str, kura: &Server, call: &Call, bytes: &[u8]) -> String {
+fn compare(
+    what: &str,
+    name: &str,
+    aim: Option<Goal>,
+    kura: &Server,
+    call: &Call,
+    bytes: &[u8],
+) -> String {
     let root = tempfile::tempdir().unwrap();
     std::fs::write(root.path().join("file"), bytes).unwrap();
     let nginx = Server::files(root.path());
@@ -89,7 +97,7 @@ fn compare(what: &str, name: &str, kura: &Server, call: &Call, bytes: &[u8]) -> 
         progress(&format!("{what}, nginx"));
         rise(&nginx, &Call::get(&nginx.address, "/file"))
     });
-    show(what, name, bytes.len(), &ours, theirs.as_deref())
+    show(what, name, aim, bytes.len(), &ours, theirs.as_deref())
 }
 
 /// Up to the first rate that it does not keep up with.
@@ -110,7 +118,14 @@ fn rise(server: &Server, call: &Call) -> Vec<Level> {
     levels
 }
 
-fn show(what: &str, name: &str, bytes: usize, ours: &[Level], theirs: Option<&[Level]>) -> String {
+fn show(
+    what: &str,
+    name: &str,
+    aim: Option<Goal>,
+    bytes: usize,
+    ours: &[Level],
+    theirs: Option<&[Level]>,
+) -> String {
     let mut table = Table::new(&[
         "requests/s offered",
         "Kura: answered/s",
@@ -137,7 +152,10 @@ fn show(what: &str, name: &str, bytes: usize, ours: &[Level], theirs: Option<&[L
             cells.extend(cells_of(*level, theirs.is_none()));
         }
         cells.push(match both {
-            [Some(ours), Some(theirs)] => goal(theirs.cpu / ours.cpu, GOAL),
+            [Some(ours), Some(theirs)] => {
+                let ratio = theirs.cpu / ours.cpu;
+                aim.map_or_else(|| number(ratio), |aim| goal(ratio, aim))
+            }
             _ => "–".to_owned(),
         });
         table.row(&cells);

@@ -186,11 +186,7 @@ impl Connection {
                 *left
             } else {
                 self.head.extend_from_slice(read);
-                let Some(end) = memchr::memmem::find(
-                    &self.head, b"
-
-",
-                ) else {
+                let Some(end) = memchr::memmem::find(&self.head, b"\r\n\r\n") else {
                     continue;
                 };
                 let body = self.head.len() - end - 4;

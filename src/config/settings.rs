@@ -50,7 +50,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("KURA_S3_IDLE_BODY_SECONDS", "20", "Longest wait for a byte of a body from S3 before it is asked for anew, in seconds"),
     setting("KURA_S3_MIN_BYTES_PER_SECOND", "131072", "Least rate at which a part is sent to S3 before it is sent anew, in bytes a second"),
     setting("KURA_PART_BYTES", "8388608", "Size of a part of an upload and of a range read ahead, in bytes (5 MiB or more)"),
-    setting("KURA_PARALLEL_PARTS", "4", "Parts of one upload, or ranges of one download, under way at once"),
+    setting("KURA_PARALLEL_PARTS", "6", "Parts of one upload, or ranges of one download, under way at once"),
     setting("KURA_MEMORY_BYTES", "auto", "Memory for all part buffers, in bytes; auto for a quarter of what the cgroup or machine has, within 64 MiB and 1 GiB"),
     setting("KURA_WAIT_SECONDS", "30", "Longest wait for such memory before 503, in seconds"),
     setting("KURA_MAX_BODY_BYTES", "5368709120", "Largest upload, in bytes"),

@@ -84,7 +84,7 @@ impl Default for S3Options {
     fn default() -> Self {
         Self {
             part_bytes: 8 << 20,
-            parallel_parts: 4,
+            parallel_parts: 6,
             max_payload_bytes: 5 << 30,
             checksums: true,
             conditional_writes: None,
