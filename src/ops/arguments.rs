@@ -83,31 +83,40 @@ pub(super) async fn listing_of(matches: &ArgMatches) -> Result<Option<Arc<Listin
     Ok(Some(Arc::new(opened.await??)))
 }
 
-/// The tenant that is named.
+/// The tenant that is named, to work on what it has.
 ///
 /// # Errors
-/// When there is none of that id, or its file cannot be used.
+/// When there is none of that id, or any tenant's file cannot be used: which
+/// folder that tenant has a running server may know, but nobody can tell from
+/// the files, and it might be this one's.
 pub(super) fn tenant_of(matches: &ArgMatches, site: &Site) -> Result<TenantSettings> {
     let id: &TenantId = matches.get_one("tenant").context("no tenant is named")?;
-    site.tenant(id)
+    let tenant = site.tenant(id)?;
+    all_usable(site)?;
+    Ok(tenant)
 }
 
 /// The tenant that is named, or all of them.
 ///
 /// # Errors
-/// When there is none of that id. With all of them, when any file cannot be
-/// used: what is not known cannot be looked at.
+/// As [`tenant_of`].
 pub(super) fn tenants_of(matches: &ArgMatches, site: &Site) -> Result<Vec<TenantSettings>> {
     if !matches.get_flag("all") {
         return Ok(vec![tenant_of(matches, site)?]);
     }
+    all_usable(site)?;
+    Ok(site.tenants())
+}
+
+fn all_usable(site: &Site) -> Result<()> {
     let broken: Vec<_> = site.broken.iter().map(|(stem, _)| stem.as_str()).collect();
     ensure!(
         broken.is_empty(),
-        "the files of these tenants cannot be used (`kura tenant list` says why): {}",
+        "the files of these tenants cannot be used, and whose folder is whose is not certain \
+         until they are mended (`kura tenant list` says why): {}",
         broken.join(", ")
     );
-    Ok(site.tenants())
+    Ok(())
 }
 
 /// Reads a number of bytes, such as `20MB` or `512KiB`.

@@ -3,13 +3,14 @@
 
 mod kept;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use self::kept::Kept;
-use crate::config::Values;
+use crate::config::{StoreConfig, Values};
 use crate::deployment::{Deployment, Probe};
 use crate::http::TenantService;
 use crate::metrics::Metrics;
@@ -94,8 +95,9 @@ impl Site {
     /// A tenant's store.
     ///
     /// # Errors
-    /// When its bucket cannot be used.
+    /// When its bucket cannot be used, or belongs to another user.
     pub fn open_tenant(&self, settings: &TenantSettings) -> Result<TenantService> {
+        self.is_ours(settings)?;
         let opened = self.deployment.open_tenant(settings);
         opened.map_err(anyhow::Error::msg)
     }
@@ -103,9 +105,34 @@ impl Site {
     /// All that a tenant's store holds of it.
     ///
     /// # Errors
-    /// When its bucket cannot be used.
+    /// As [`Site::open_tenant`].
     pub fn holdings(&self, settings: &TenantSettings) -> Result<Holdings> {
+        self.is_ours(settings)?;
         let holdings = self.deployment.holdings(settings);
         holdings.map_err(anyhow::Error::msg)
+    }
+
+    /// Fails when a directory store is another user's: in folders that root
+    /// makes there, the server could not write. The server has made `objects`.
+    fn is_ours(&self, settings: &TenantSettings) -> Result<()> {
+        let StoreConfig::Directory(root) = &self.deployment.config().store else {
+            return Ok(());
+        };
+        let bucket = root.join(&settings.bucket);
+        let folders = [&bucket.join("objects"), &bucket, root];
+        let found = folders
+            .into_iter()
+            .find_map(|it| Some((it, it.metadata().ok()?)));
+        let own = rustix::process::geteuid().as_raw();
+        if let Some((folder, about)) = found
+            && about.uid() != own
+        {
+            let (folder, user) = (folder.display(), about.uid());
+            bail!(
+                "{folder} belongs to user {user}, and a server of that user could not change what \
+                 user {own} writes there: run this as `sudo -u '#{user}' kura …`"
+            );
+        }
+        Ok(())
     }
 }

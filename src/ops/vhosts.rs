@@ -1,11 +1,12 @@
 //! `kura vhosts`: the web server's configuration of every tenant, from the
 //! tenant files.
 //!
-//! A tenant whose file cannot be used keeps the configuration that it has,
-//! and is in no other tenant's way. Only what was made here is replaced or
-//! removed.
+//! A tenant whose file cannot be used keeps the configuration that it has, and
+//! its host name with it; a suspended one keeps none that has its token. Only
+//! what was made here is replaced or removed.
 
 mod apply;
+mod clash;
 mod diff;
 mod folder;
 mod host;
@@ -20,14 +21,15 @@ use anyhow::{Result, ensure};
 use clap::{ArgMatches, Command};
 
 use self::apply::Task;
+pub(super) use self::host::{LIMIT_IPS, network};
 use self::options::Options;
 use self::report::Fault;
 use self::template::{Rendered, Renderer, Tenant};
 use super::site::Site;
 use super::{OperatorCommand, secret};
 use crate::config::Values;
-use crate::tenant::TenantSettings;
 use crate::tenant::settings::document;
+use crate::tenant::{State, TenantSettings};
 
 /// The command.
 pub(super) const COMMAND: OperatorCommand = OperatorCommand { describe, run };
@@ -92,6 +94,7 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
 struct Outcome {
     id: String,
     file_name: String,
+    suspended: bool,
     rendered: Result<Rendered, Fault>,
 }
 
@@ -127,16 +130,19 @@ fn render_all(renderer: &Renderer, site: &Site, values: &Values) -> Result<Vec<O
             let same = owners.entry(tenant.server_name.clone()).or_default();
             same.push(settings.id.to_string());
         }
-        all.push((settings.id.to_string(), file_name, tenant));
+        all.push((settings, file_name, tenant));
     }
-    let outcomes = all.into_iter().map(|(id, file_name, tenant)| Outcome {
-        id,
-        file_name,
-        rendered: tenant.and_then(|tenant| {
-            alone(&tenant, &owners)?;
-            renderer.render(&tenant)
-        }),
-    });
+    let outcomes = all
+        .into_iter()
+        .map(|(settings, file_name, tenant)| Outcome {
+            id: settings.id.to_string(),
+            file_name,
+            suspended: settings.state == State::Suspended,
+            rendered: tenant.and_then(|tenant| {
+                alone(&tenant, &owners)?;
+                renderer.render(&tenant)
+            }),
+        });
     Ok(outcomes.collect())
 }
 

@@ -364,6 +364,59 @@ async fn an_active_tenant_is_not_erased_by_mistake() {
     assert!(output.status.success(), "{output:?}");
 }
 
+#[test]
+fn root_makes_no_folders_in_the_store_of_another_user() {
+    let root = tempfile::tempdir().unwrap();
+    let objects = root.path().join(BUCKET).join("objects");
+    std::fs::create_dir_all(&objects).unwrap();
+    if std::os::unix::fs::chown(&objects, Some(1234), None).is_err() {
+        return; // Only root can give a folder away.
+    }
+    let files = tempfile::tempdir().unwrap();
+    std::fs::write(files.path().join("a.txt"), "abc").unwrap();
+    let operator = Operator::directory(root.path().to_str().unwrap());
+    let files = files.path().to_str().unwrap();
+    let output = operator.run(&["migrate", "to-kura", "--files", files, "default"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("sudo -u '#1234' kura"), "{error}");
+    assert_eq!(std::fs::read_dir(&objects).unwrap().count(), 0);
+}
+
+#[test]
+fn nothing_is_taken_from_a_folder_that_two_tenants_claim() {
+    let root = tempfile::tempdir().unwrap();
+    let yaml = |folder: &str| format!("s3: {{bucket: {BUCKET}, folder: {folder}}}\n");
+    let tenants = TenantFiles::new([("siteb", yaml("users/siteb"))]);
+    let operator =
+        Operator::directory(root.path().to_str().unwrap()).with("KURA_TENANTS", &tenants.source());
+    let folder = root.path().join("from");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("a.txt"), "of siteb").unwrap();
+    let folder = folder.to_str().unwrap();
+    let arguments = ["migrate", "to-kura", "--files", folder, "siteb"];
+    let output = operator.run(&arguments);
+    assert!(output.status.success(), "{output:?}");
+
+    // A running server goes on to serve siteb, a new one would serve sitea.
+    tenants.write("sitea", &yaml("users"));
+    for arguments in [
+        &["migrate", "to-disk", "--files", folder, "--remove-source"][..],
+        &["gc", "--remove"],
+        &["tenant", "export", "--output", "-"],
+        &["tenant", "delete"],
+        &["verify"],
+    ] {
+        let output = operator.run(&[arguments, &["sitea"]].concat());
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} {output:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("until they are mended"), "{error}");
+        assert!(output.stdout.is_empty());
+    }
+    let file = root.path().join(BUCKET).join("objects/users/siteb/a.txt");
+    assert!(file.exists());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn tenant_with_the_tenant_files_in_its_folder_can_neither_be_served_nor_erased() {
     let server = S3Server::start().await.with_bucket(BUCKET);

@@ -1,7 +1,7 @@
 //! `kura tenant` on files that a running server serves from.
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use crate::support::app::{BUCKET, TestApp, problem_code};
 use crate::support::bench::{body_by_hand, until};
 use crate::support::pattern;
 use crate::support::pictures::{name_of, picture};
-use crate::support::process::run;
+use crate::support::process::{command, run};
 use crate::support::seaweed::static_key;
 use crate::support::task::{Task, TenantFiles};
 
@@ -181,6 +181,47 @@ fn changes_that_would_break_a_tenant_are_refused() {
     assert_eq!(list["broken"][0]["id"], "siteb");
     succeeds(&tenant(&["set", "siteb", "s3.folder=b"], &settings));
     succeeds(&tenant(&["list"], &settings));
+}
+
+#[test]
+fn folder_of_a_tenant_whose_file_is_broken_for_a_moment_goes_to_nobody() {
+    let files = TenantFiles::new([
+        ("sitea", SITE_A.to_owned()),
+        ("siteb", "s3: {bucket: files, folder: users/b\n".to_owned()),
+    ]);
+    let source = files.source();
+    let settings = [("KURA_TENANTS", source.as_str())];
+    for change in [
+        &["add", "sitec", "--bucket", "files", "--folder", "users"][..],
+        &["set", "sitea", "s3.folder=users"],
+    ] {
+        let error = fails(&tenant(change, &settings));
+        assert!(error.contains("the file of tenant siteb"), "{error}");
+    }
+    let place = Path::new(source.strip_prefix("dir:").unwrap());
+    assert!(!place.join("sitec.yml").exists());
+    succeeds(&tenant(&["suspend", "sitea"], &settings));
+}
+
+#[test]
+fn of_many_who_take_a_folder_at_once_one_may() {
+    let files = TenantFiles::new([]);
+    let source = files.source();
+    let add = |id: &str| {
+        let add = ["tenant", "add", id, "--bucket", "files", "--folder", "same"];
+        command(&add, &[("KURA_TENANTS", &source)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let added = ["a", "b", "c", "d"].map(add);
+    let added = added.map(|mut child| child.wait().unwrap().success());
+    assert!(
+        added.iter().filter(|added| **added).count() <= 1,
+        "{added:?}"
+    );
+    succeeds(&tenant(&["list"], &[("KURA_TENANTS", &source)]));
 }
 
 #[test]

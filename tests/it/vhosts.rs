@@ -343,6 +343,29 @@ fn suspended_tenant_keeps_its_name_and_nothing_else() {
 }
 
 #[test]
+fn no_name_has_two_live_hosts_and_no_suspended_tenant_keeps_its_token() {
+    let place = Place::new();
+    let bee = |more: &str| place.tenant_with("bee", DB, "sub_domain: shop", more);
+    bee("");
+    place.run(&[]);
+    place.tenant("bee", "db: {password: hunter2\n");
+    place.tenant_with("acme", DB, "sub_domain: shop", "");
+    let out = place.run(&[]);
+    let errors = text(&out.stderr);
+    let why = "acme.yml: property.sub_domain: shop.example.com is still in the file of tenant bee";
+    assert!(errors.contains(why), "{errors}");
+    assert!(!Path::new(&place.path("out/acme.conf")).exists());
+    assert!(place.conf("bee").contains("ServerName shop.example.com"));
+
+    bee("kura: {state: suspended}\n");
+    let report = place.json(&[]);
+    assert_eq!(report["removed"], json!(["bee"]), "{report}");
+    assert!(!Path::new(&place.path("out/bee.conf")).exists());
+    place.tenant_with("bee", DB, "sub_domain: bee", "kura: {state: suspended}\n");
+    assert_eq!(place.json(&[])["new"], json!(["acme", "bee"]));
+}
+
+#[test]
 fn check_writes_nothing_and_shows_what_would_change_but_no_secret() {
     let place = Place::new();
     assert_eq!(place.run(&["--check"]).status.code(), Some(1));
@@ -475,6 +498,12 @@ fn command_is_run_when_files_have_changed_until_it_succeeds() {
     assert_eq!((status(&succeeding), times()), (Some(0), 3));
     fs::remove_file(place.path("out/sitea.conf")).unwrap();
     assert_eq!((status(&succeeding), times()), (Some(0), 4));
+
+    // Whatever it starts is not to have what all tokens derive from.
+    fs::remove_file(place.path("out/sitea.conf")).unwrap();
+    status(&format!("env > {ran}"));
+    let environment = fs::read_to_string(&ran).unwrap();
+    assert!(environment.contains("PATH=") && !environment.contains("KURA_SECRET"));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! `kura tenant add`: a new tenant's file.
 
 use anyhow::Result;
+use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::assignments::{LIMIT_IPS, assignments, db_password, given};
+use super::assignments::{assignments, db_password, given, limit_ip};
 use super::change::{self, Change};
 use crate::config::Values;
 use crate::ops::OperatorCommand;
+use crate::ops::vhosts::LIMIT_IPS;
 use crate::tenant::settings::edit::{Key, Wanted};
 
 /// The subcommand.
@@ -43,7 +45,7 @@ fn describe() -> Command {
             .required(required)
             .help(*help)
     });
-    let limit_ip = Arg::new("limit-ip").long("limit-ip").value_name("NETWORK");
+    let networks = Arg::new("limit-ip").long("limit-ip").value_name("NETWORK");
     let set = assignments(Arg::new("set").long("set"));
     Command::new("add")
         .about("Adds a tenant")
@@ -51,9 +53,12 @@ fn describe() -> Command {
         .arg(change::tenant())
         .args(flags)
         .arg(
-            limit_ip.action(ArgAction::Append).help(
-                "Network that may reach its site, such as 192.168.0.0/24; for several, again",
-            ),
+            networks
+                .action(ArgAction::Append)
+                .value_parser(ValueParser::new(limit_ip))
+                .help(
+                    "Network that may reach its site, such as 192.168.0.0/24; for several, again",
+                ),
         )
         .arg(db_password())
         .arg(set.help("Any other key of the file"))

@@ -6,10 +6,9 @@ use anyhow::{Result, ensure};
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use crate::ops::vhosts::{LIMIT_IPS, network};
 use crate::tenant::settings::edit::{InvalidKey, Key, Wanted};
 
-/// The key that is a list even when it names one network only.
-pub(super) const LIMIT_IPS: &str = "property.limit_ips";
 /// The flag for a password on standard input.
 pub(super) const PASSWORD: &str = "db-password-stdin";
 const DB_PASSWORD: &str = "db.password";
@@ -63,7 +62,22 @@ fn assignment(text: &str) -> Result<(Key, Wanted), String> {
         None if key.as_str() == LIMIT_IPS => Wanted::List(items(value)),
         None => Wanted::Text(value.to_owned()),
     };
+    if let Wanted::List(networks) = &wanted
+        && key.as_str() == LIMIT_IPS
+    {
+        networks.iter().try_for_each(|it| limit_ip(it).map(drop))?;
+        if networks.is_empty() {
+            return Err(format!("to let everybody in, --unset {LIMIT_IPS}"));
+        }
+    }
     Ok((key, wanted))
+}
+
+/// A network that may come in, as a web server will take it.
+pub(super) fn limit_ip(text: &str) -> Result<String, String> {
+    network(text)
+        .map(|_| text.to_owned())
+        .ok_or_else(|| format!("{text}: not an IP address or a network such as 192.168.0.0/24"))
 }
 
 fn items(list: &str) -> Vec<String> {
@@ -91,6 +105,14 @@ mod tests {
             wanted("property.limit_ips=::1,10.0.0.0/8"),
             list(&["::1", "10.0.0.0/8"])
         );
+        for bad in [
+            "property.limit_ips=",
+            "property.limit_ips=[]",
+            "property.limit_ips=10.0.0.0/99",
+            "property.limit_ips=::1,all",
+        ] {
+            assert!(wanted(bad).is_err(), "{bad}");
+        }
         assert!(wanted("s3.folder").is_err());
         assert!(wanted("s3..folder=x").is_err());
     }

@@ -1,6 +1,7 @@
 //! Changes a tenant's file: found, edited, checked as the server would check
 //! it, written in place of just what was read, and recorded.
 
+use std::io::{Write as _, stdout};
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
@@ -15,8 +16,8 @@ use crate::metrics::Metrics;
 use crate::ops::{self, audit, table};
 use crate::tenant::settings::edit::{Key, Wanted, contents, edit};
 use crate::tenant::settings::{self, SettingsError};
-use crate::tenant::source::{TenantFile, TenantSource};
-use crate::tenant::{TenantId, TenantSettings};
+use crate::tenant::source::{TenantFile, TenantSource, WriteError};
+use crate::tenant::{Registry, TenantId, TenantSettings};
 
 /// What is to be done to a tenant's file.
 pub(super) struct Change {
@@ -77,11 +78,27 @@ pub(super) fn run(matches: &ArgMatches, values: &Values, change: &Change) -> Res
         }
         let written = place.source.write(&file_name, &new, before.as_ref()).await;
         let version = written.with_context(|| file_name.clone())?;
-        let versions = [before.map(|file| file.version), Some(version)];
-        audit::record(matches, change.action, id, record(&differing, versions));
+        let now = TenantFile {
+            text: new,
+            version,
+            changed: None,
+        };
+        // Another may have taken the folder since it was looked at.
+        if let Err(why) = place.check(id, old, &now.text).await {
+            let undone = place.take_back(&file_name, before.as_ref(), &now).await;
+            undone
+                .with_context(|| format!("{file_name} was written, and should not be: {why:#}"))?;
+            return Err(why.context(format!("{file_name} was written and has been taken back")));
+        }
+        let versions = [before.map(|file| file.version), Some(now.version)];
         let seconds = place.files.refresh.as_secs();
-        println!("written: running servers follow within {seconds} s");
-        Ok(())
+        // The record must be made though nobody reads this.
+        let told = writeln!(
+            stdout(),
+            "written: running servers follow within {seconds} s"
+        );
+        audit::record(matches, change.action, id, record(&differing, versions));
+        Ok(told?)
     })
 }
 
@@ -90,6 +107,7 @@ struct Place {
     deployment: Deployment,
     source: Arc<dyn TenantSource>,
     files: TenantFiles,
+    tenants: Registry<()>,
 }
 
 impl Place {
@@ -108,10 +126,12 @@ impl Place {
         let deployment = Deployment::open(config, Probe::WhenNeeded, &Metrics::default()).await?;
         let source = deployment.tenant_source()?;
         let source = source.context("KURA_TENANTS: there are no tenant files")?;
+        let tenants = deployment.registry(|_| Ok(()))?;
         Ok(Self {
             deployment,
             source,
             files,
+            tenants,
         })
     }
 
@@ -150,17 +170,36 @@ impl Place {
         if self.parse(id, old).is_ok_and(stays) {
             return Ok(());
         }
-        let tenants = &self.deployment.config().tenants;
-        tenants.keep_apart(&new).map_err(Error::msg)?;
-        let tenants = self.deployment.registry(|_| Ok(()))?;
-        tenants.refresh().await?;
-        match tenants.conflict(&new) {
-            Some(other) => bail!(
+        let place = &self.deployment.config().tenants;
+        place.keep_apart(&new).map_err(Error::msg)?;
+        let broken = self.tenants.refresh().await?.broken;
+        if let Some(other) = self.tenants.conflict(&new) {
+            bail!(
                 "folder {} of bucket {} contains, or lies in, a folder of tenant {other}",
                 new.layout.folder(),
                 new.bucket
-            ),
-            None => Ok(()),
+            );
+        }
+        // Running servers may still serve what stood there before.
+        if let Some((other, why)) = broken.iter().find(|(stem, _)| stem != id.as_str()) {
+            bail!("the file of tenant {other} cannot be used, and the folder might be its: {why}");
+        }
+        Ok(())
+    }
+
+    /// Undoes what was written.
+    async fn take_back(
+        &self,
+        file_name: &str,
+        before: Option<&TenantFile>,
+        now: &TenantFile,
+    ) -> Result<(), WriteError> {
+        match before {
+            Some(before) => {
+                let written = self.source.write(file_name, &before.text, Some(now));
+                written.await.map(drop)
+            }
+            None => self.source.remove(file_name, now).await,
         }
     }
 

@@ -10,9 +10,9 @@ pub(in crate::ops) const MASK: &str = "********";
 
 /// What names of secrets have in them, in lower case.
 const SECRET: &[&str] = &[
-    "passw",
-    "passphrase",
-    "pwd",
+    "pass",
+    "pw",
+    "auth",
     "secret",
     "token",
     "key",
@@ -120,7 +120,9 @@ mod tests {
     fn secrets_of_any_section_are_masked_and_nothing_else_is() {
         let file = contents(&json!({
             "db": {"name": "redmine_a", "PassWord": "hidden", "empty_password": null},
-            "mail": {"smtp": {"api-key": "hidden"}, "url": "smtp://a:hidden@host"},
+            "mail": {"smtp": {"api-key": "hidden"}, "url": "smtp://a:hidden@host", "auth": "hidden"},
+            "smtp": {"pass": "hidden"},
+            "ldap": {"bind_pw": "hidden", "host": "shown"},
             "tokens": ["hidden", {"a": "hidden"}],
             "list": [{"secret_key_base": "hidden", "name": "shown"}],
             "property": {"sub_domain": "sitea", "limit_ips": ["::1"], "vip": true},
@@ -132,6 +134,7 @@ mod tests {
         assert_eq!(shown["db.PassWord"], json!(MASK));
         assert_eq!(shown["db.empty_password"], json!(null));
         assert_eq!(shown["list"][0]["name"], json!("shown"));
+        assert_eq!(shown["ldap.host"], json!("shown"));
         assert_eq!(shown["property.limit_ips"], json!(["::1"]));
     }
 

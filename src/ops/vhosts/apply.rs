@@ -10,12 +10,22 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ArgMatches;
 
 use super::Outcome;
+use super::clash::refuse_taken;
 use super::diff::diff;
 use super::folder::{Existing, Folder};
 use super::report::{Fault, Refused, Report};
 use super::template::Rendered;
 use crate::ops::progress::count;
 use crate::ops::site::Site;
+
+/// What a command that is only to reload a web server has no use for: the
+/// server that it starts would give it to every program of its sites.
+const SECRETS: &[&str] = &[
+    "KURA_SECRET",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+];
 
 /// What is done with the files.
 pub(super) struct Task {
@@ -46,12 +56,14 @@ impl Task {
     /// # Errors
     /// When files could not be read or written, a tenant was refused, or
     /// something would change that must only be looked at.
-    pub(super) fn run(&self, site: &Site, outcomes: Vec<Outcome>) -> Result<()> {
+    pub(super) fn run(&self, site: &Site, mut outcomes: Vec<Outcome>) -> Result<()> {
         let folder = if self.check {
             Folder::look(&self.output, self.mode)
         } else {
             Folder::open(&self.output, self.mode)?
         };
+        let broken = site.broken.iter().map(|(stem, _)| stem.clone());
+        refuse_taken(&folder, broken.collect(), &mut outcomes)?;
         let mut report = Report::default();
         for (stem, why) in &site.broken {
             report.refused.push(Refused {
@@ -67,6 +79,12 @@ impl Task {
                 Err(fault) => Err(fault),
             };
             if let Err(fault) = kept {
+                // What it has may be from before, with its token in it.
+                if outcome.suspended && matches!(folder.existing(&outcome.id)?, Existing::Ours(..))
+                {
+                    self.change(&folder, || folder.remove(&outcome.id))?;
+                    report.removed.push(outcome.id.clone());
+                }
                 report.refused.push(Refused {
                     tenant: outcome.id,
                     file: outcome.file_name,
@@ -153,6 +171,9 @@ impl Task {
             // Standard output has the report alone.
             let mut shell = Command::new("sh");
             shell.args(["-c", command]).stdout(io::stderr());
+            for name in SECRETS {
+                shell.env_remove(name);
+            }
             let status = shell.status();
             let status = status.context("the command of --on-change cannot be run")?;
             ensure!(
@@ -164,7 +185,7 @@ impl Task {
         let (refused, changes) = (report.refused.len(), report.changes());
         ensure!(
             refused == 0,
-            "{refused} refused: what they had stays as it was"
+            "{refused} refused: what they had stays as it was, unless they are suspended"
         );
         ensure!(
             !self.check || changes == 0,

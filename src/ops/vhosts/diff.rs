@@ -1,5 +1,5 @@
 //! What would change in a file, without showing a secret: those of the new
-//! text are known, and of the old one only what is harmless in the new.
+//! text are known, and of the old one only what never is one.
 
 use std::fmt::Write as _;
 
@@ -7,6 +7,28 @@ use similar::{ChangeTag, TextDiff};
 
 use super::template::Rendered;
 use crate::ops::tenant::masked::{MASK, is_secret};
+
+/// What may be shown of the old text: it may have been made by another
+/// template, with a secret where the new text has none. The last words of what
+/// a line sets, under both servers.
+const SHOWN: &[&str] = &[
+    "ServerName",
+    "server_name",
+    "ip",
+    "allow",
+    "RAILS_DB",
+    "RAILS_DB_HOST",
+    "RAILS_DB_USERNAME",
+    "S3_BUCKET_NAME",
+    "S3_FOLDER_NAME",
+    "KURA_URL",
+    "KURA_DELIVERY",
+    "KURA_CACHE_DIR",
+    "DocumentRoot",
+    "root",
+    "PassengerAppRoot",
+    "passenger_app_root",
+];
 
 /// The lines that differ, with `-` or `+` before them.
 pub(super) fn diff(old: &str, new: &Rendered) -> String {
@@ -26,11 +48,13 @@ pub(super) fn diff(old: &str, new: &Rendered) -> String {
     out
 }
 
-/// A line is shown when the new text sets the same thing to what is no secret.
-/// Else only what it sets is.
+/// A line is shown when it stands in the new text, or sets what the new text
+/// sets, too, and what is no secret in either. Else only what it sets is.
 fn old_line(line: &str, masked: &[&str]) -> String {
     let harmless = |new: &&str| subject(new) == subject(line) && !new.contains(MASK);
-    if !is_secret(subject(line), "") && masked.iter().any(harmless) {
+    let name = subject(line).split_whitespace().next_back();
+    let never_secret = SHOWN.contains(&name.unwrap_or_default()) && !is_secret("", line);
+    if masked.contains(&line) || never_secret && masked.iter().any(harmless) {
         return line.to_owned();
     }
     let mut words = line.split_whitespace();
@@ -67,6 +91,16 @@ mod tests {
             text: new("new one"),
             masked: new(MASK),
         };
+        // What was made of a secret before is not any more.
+        let variable = |value: &str| format!("SetEnv SMTP \"{value}\"\n");
+        let login = Rendered {
+            text: variable("login"),
+            masked: variable("login"),
+        };
+        assert_eq!(
+            diff(&variable("hunter2"), &login),
+            format!("- SetEnv SMTP {MASK}\n+ SetEnv SMTP \"login\"\n")
+        );
         // Without a password there is no secret in the new text.
         let without = Rendered {
             text: new(""),

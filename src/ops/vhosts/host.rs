@@ -10,7 +10,8 @@ use super::report::Fault;
 use crate::tenant::settings::{Node, Value};
 
 pub(super) const SUB_DOMAIN: &str = "property.sub_domain";
-const LIMIT_IPS: &str = "property.limit_ips";
+/// A list, even when it names one network only.
+pub(in crate::ops) const LIMIT_IPS: &str = "property.limit_ips";
 pub(super) const DELIVERY: &str = "kura.delivery";
 
 /// How downloads can reach the browser, and under which servers.
@@ -78,7 +79,7 @@ pub(super) fn limit_ips(file: &Node) -> Result<Vec<String>, Fault> {
 }
 
 /// A network without what lies outside of its mask, which servers warn of.
-fn network(text: &str) -> Option<String> {
+pub(in crate::ops) fn network(text: &str) -> Option<String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_string());
     }

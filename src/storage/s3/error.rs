@@ -22,9 +22,10 @@ where
     match (status, code.as_str()) {
         (_, "SlowDown" | "RequestLimitExceeded" | "TooManyRequests" | "Throttling")
         | (Some(429), _) => StoreError::Throttled,
+        (_, "NoSuchBucket") => StoreError::Forbidden(format!("there is no such bucket: {detail}")),
         // The answer to a HEAD has no code. Kura's are well-formed, so it is
         // the credentials that are refused with 400.
-        (_, "NoSuchBucket" | "ExpiredToken" | "InvalidToken" | "AuthorizationHeaderMalformed")
+        (_, "ExpiredToken" | "InvalidToken" | "AuthorizationHeaderMalformed")
         | (Some(401 | 403), _)
         | (Some(400), "" | "BadRequest" | "Bad Request") => StoreError::Forbidden(detail),
         (Some(404), _) => StoreError::NotFound,
