@@ -16,7 +16,7 @@ pub(super) fn tenant() -> Arg {
         .required(true)
         .value_name("TENANT")
         .value_parser(value_parser!(TenantId))
-        .help("The tenant's id")
+        .help("The tenant's id: its file's name without .yml")
 }
 
 /// A tenant's id, or `--all`.

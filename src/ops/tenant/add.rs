@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::assignments::{assignments, db_password, given, limit_ip};
 use super::change::{self, Change};
 use crate::config::Values;
-use crate::ops::OperatorCommand;
 use crate::ops::vhosts::LIMIT_IPS;
+use crate::ops::{OperatorCommand, arguments};
 use crate::tenant::settings::edit::{Key, Wanted};
 
 /// The subcommand.
@@ -50,7 +50,7 @@ fn describe() -> Command {
     Command::new("add")
         .about("Adds a tenant")
         .after_help("`kura token TENANT` then prints the token for its Redmine.")
-        .arg(change::tenant())
+        .arg(arguments::tenant())
         .args(flags)
         .arg(
             networks

@@ -5,15 +5,14 @@ use std::io::{Write as _, stdout};
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
-use clap::builder::ValueParser;
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::{Arg, ArgMatches};
 use serde_json::{Map, Value, json};
 
 use super::masked::{Difference, differences, in_a_line};
 use crate::config::{TenantFiles, TenantsConfig, Values};
 use crate::deployment::{Deployment, Probe};
 use crate::metrics::Metrics;
-use crate::ops::{self, audit, table};
+use crate::ops::{self, arguments, audit, table};
 use crate::tenant::settings::edit::{Key, Wanted, contents, edit};
 use crate::tenant::settings::{self, SettingsError};
 use crate::tenant::source::{TenantFile, TenantSource, WriteError};
@@ -29,32 +28,17 @@ pub(super) struct Change {
     pub(super) edits: Vec<(Key, Wanted)>,
 }
 
-/// The tenant's id.
-pub(super) fn tenant() -> Arg {
-    Arg::new("id")
-        .required(true)
-        .value_name("TENANT")
-        .value_parser(ValueParser::new(str::parse::<TenantId>))
-        .help("The tenant's id: its file's name without .yml")
-}
-
 /// What all changes may be told.
 pub(super) fn arguments() -> [Arg; 3] {
-    let dry_run = Arg::new("dry-run").long("dry-run");
     let [reason, actor] = audit::arguments();
-    [
-        dry_run
-            .action(ArgAction::SetTrue)
-            .help("Only show what would change"),
-        reason,
-        actor,
-    ]
+    let dry_run = arguments::switch("dry-run", "Only show what would change");
+    [dry_run, reason, actor]
 }
 
 /// Makes the change that the command line asks for.
 pub(super) fn run(matches: &ArgMatches, values: &Values, change: &Change) -> Result<()> {
     ops::run(values, async {
-        let id: &TenantId = matches.get_one("id").context("no tenant is named")?;
+        let id: &TenantId = matches.get_one("tenant").context("no tenant is named")?;
         let place = Place::open(values).await?;
         let (file_name, before) = place.find(id, change.is_new).await?;
         let old = before.as_ref().map_or("", |file| &file.text);

@@ -87,11 +87,6 @@ fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
                 tenant.id
             );
         }
-        ensure!(
-            confirmed.is_none() || site.broken.is_empty(),
-            "the files of other tenants cannot be used, and one might have its folder in this \
-             one's: mend them first (`kura tenant list`)"
-        );
         let holdings = site.holdings(&tenant)?;
         let file = OwnFile::of(&site, &tenant.id)?;
         if let Some(file) = &file

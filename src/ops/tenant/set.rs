@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::assignments::{PASSWORD, assignments, db_password, given};
 use super::change::{self, Change};
 use crate::config::Values;
-use crate::ops::OperatorCommand;
+use crate::ops::{OperatorCommand, arguments};
 use crate::tenant::settings::edit::{Key, Wanted};
 
 /// The subcommand.
@@ -21,7 +21,7 @@ fn describe() -> Command {
         .after_help(
             "Lists are written KEY=[A,B]. Comments, order and all other keys stay as they are.",
         )
-        .arg(change::tenant())
+        .arg(arguments::tenant())
         .arg(set.help("A key, such as s3.folder, and its new value"))
         .arg(
             unset

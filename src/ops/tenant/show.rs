@@ -4,12 +4,11 @@ use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Map, Value, json};
 
-use super::change;
 use super::list::word;
 use super::masked::{in_a_line, shown};
 use crate::config::Values;
 use crate::ops::site::Site;
-use crate::ops::{self, OperatorCommand, table};
+use crate::ops::{self, OperatorCommand, arguments, table};
 use crate::tenant::settings::edit::contents;
 use crate::tenant::{TenantId, TenantSettings};
 
@@ -20,12 +19,12 @@ fn describe() -> Command {
     let json = Arg::new("json").long("json").action(ArgAction::SetTrue);
     Command::new("show")
         .about("Shows a tenant's settings, without secrets")
-        .arg(change::tenant())
+        .arg(arguments::tenant())
         .arg(json.help("Print them as JSON"))
 }
 
 fn run(matches: &ArgMatches, values: &Values) -> Result<()> {
-    let id: &TenantId = matches.get_one("id").context("no tenant is named")?;
+    let id: &TenantId = matches.get_one("tenant").context("no tenant is named")?;
     ops::run(values, async {
         let site = Site::open(values).await?;
         let tenant = site.tenant(id);

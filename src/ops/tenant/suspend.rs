@@ -5,7 +5,7 @@ use clap::{ArgMatches, Command};
 
 use super::change::{self, Change};
 use crate::config::Values;
-use crate::ops::OperatorCommand;
+use crate::ops::{OperatorCommand, arguments};
 use crate::tenant::settings::edit::Wanted;
 
 /// The subcommands.
@@ -26,7 +26,7 @@ pub(super) const RESUME: OperatorCommand = OperatorCommand {
 fn describe(name: &'static str, about: &'static str) -> Command {
     Command::new(name)
         .about(about)
-        .arg(change::tenant())
+        .arg(arguments::tenant())
         .args(change::arguments())
 }
 

@@ -1,7 +1,7 @@
 //! What was erased and when, as JSON: in a file of the operator's choice, or
 //! beside the tenants' files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
@@ -214,7 +214,9 @@ async fn write_durably(path: PathBuf, text: String) -> Result<()> {
         let mut file = std::fs::File::create(&new)?;
         std::io::Write::write_all(&mut file, text.as_bytes())?;
         file.sync_all()?;
-        Ok(std::fs::rename(new, path)?)
+        std::fs::rename(new, &path)?;
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+        Ok(std::fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?)
     })
     .await?
 }
