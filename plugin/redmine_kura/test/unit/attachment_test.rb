@@ -42,7 +42,7 @@ class KuraAttachmentTest < ActiveSupport::TestCase
 
   def test_an_extension_that_makes_the_name_longer_than_kura_takes
     attachment = create_attachment(fresh_content, filename: "a.#{'x' * 205}")
-    assert_equal 230, attachment.disk_filename.bytesize
+    assert_operator attachment.disk_filename.bytesize, :<=, 230
     assert_equal "a.#{'x' * 205}", attachment.reload.filename
   end
 
