@@ -22,7 +22,7 @@ const LINE: Line = Line {
 /// Times one connection.
 const GOAL: f64 = 4.0;
 /// Parts of one file at once: the default, and twice as many.
-const PARALLEL: [&str; 2] = ["4", "8"];
+const PARALLEL: [&str; 2] = ["6", "12"];
 
 pub(crate) async fn ask() -> String {
     let stage = Stage::start().await;
@@ -35,7 +35,7 @@ pub(crate) async fn ask() -> String {
         "one connection MB/s",
         "Kura MB/s",
         "of one connection",
-        "with 8 parts at once MB/s",
+        "with 12 parts at once MB/s",
         "of one connection",
     ]);
     let mut curves = [
