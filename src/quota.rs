@@ -45,18 +45,25 @@ pub struct Quota {
 
 #[derive(Debug, Default)]
 struct Used {
-    /// The files' bytes; `None` before the first count.
-    bytes: Option<u64>,
-    counted: Option<Instant>,
+    /// `None` before the first count.
+    counted: Option<Counted>,
     /// What uploads under way have announced.
     announced: u64,
     /// What has been stored since the count that is under way began.
     meanwhile: u64,
 }
 
+/// The bytes of the files that were listed, and of those stored since.
+#[derive(Debug)]
+struct Counted {
+    bytes: u64,
+    at: Instant,
+}
+
 impl Used {
     fn is_older_than(&self, age: Duration) -> bool {
-        self.counted.is_none_or(|counted| counted.elapsed() > age)
+        let counted = self.counted.as_ref();
+        counted.is_none_or(|counted| counted.at.elapsed() > age)
     }
 }
 
@@ -109,11 +116,12 @@ impl Quota {
 
     fn take(self: &Arc<Self>, bytes: u64) -> Result<Room, QuotaError> {
         let mut used = self.used();
-        let known = used.bytes.unwrap_or(0);
-        let all = known.saturating_add(used.announced);
-        if used.bytes.is_some() && all.saturating_add(bytes.max(1)) > self.limit_bytes.get() {
-            let limit_bytes = self.limit_bytes;
-            return Err(QuotaError::Exceeded { limit_bytes });
+        if let Some(counted) = &used.counted {
+            let all = counted.bytes.saturating_add(used.announced);
+            if all.saturating_add(bytes.max(1)) > self.limit_bytes.get() {
+                let limit_bytes = self.limit_bytes;
+                return Err(QuotaError::Exceeded { limit_bytes });
+            }
         }
         used.announced = used.announced.saturating_add(bytes);
         let quota = Arc::clone(self);
@@ -147,8 +155,10 @@ impl Quota {
             listing.after = next;
         }
         let mut used = self.used();
-        used.bytes = Some(listed.saturating_add(used.meanwhile));
-        used.counted = Some(Instant::now());
+        used.counted = Some(Counted {
+            bytes: listed.saturating_add(used.meanwhile),
+            at: Instant::now(),
+        });
         Ok(())
     }
 
@@ -161,7 +171,9 @@ impl Room {
     /// The upload is stored, and had `bytes`.
     pub fn filled(self, bytes: u64) {
         let mut used = self.quota.used();
-        used.bytes = used.bytes.map(|all| all.saturating_add(bytes));
+        if let Some(counted) = &mut used.counted {
+            counted.bytes = counted.bytes.saturating_add(bytes);
+        }
         used.meanwhile = used.meanwhile.saturating_add(bytes);
     }
 }
@@ -217,7 +229,8 @@ mod tests {
         /// As if the last count had been made so long ago.
         fn age(&self, by: Duration) {
             let mut used = self.quota.used();
-            used.counted = used.counted.and_then(|counted| counted.checked_sub(by));
+            let counted = used.counted.as_mut().unwrap();
+            counted.at = counted.at.checked_sub(by).unwrap();
         }
 
         /// The first upload, and the count that it begins.

@@ -133,11 +133,8 @@ impl Sweep {
             let pages = self.holdings.objects(area);
             pin_mut!(pages);
             while let Some(page) = pages.try_next().await? {
-                progress.add(
-                    page.len() as u64,
-                    page.iter().map(|held| held.it.size_bytes).sum(),
-                );
                 for held in page {
+                    progress.add(1, held.it.size_bytes);
                     found.objects += 1;
                     let judged = self.judge(&held).await?;
                     if matches!(judged, None | Some((Trash::Orphan, _))) {

@@ -117,11 +117,8 @@ pub(super) async fn count(
         let pages = holdings.objects(area);
         pin_mut!(pages);
         while let Some(page) = pages.try_next().await? {
-            progress.add(
-                page.len() as u64,
-                page.iter().map(|held| held.it.size_bytes).sum(),
-            );
             for held in page {
+                progress.add(1, held.it.size_bytes);
                 let bytes = held.it.size_bytes;
                 let count = usage.kinds.entry(held.kind).or_default();
                 count.add(Count { objects: 1, bytes });
@@ -132,11 +129,8 @@ pub(super) async fn count(
     let pages = holdings.versions(area);
     pin_mut!(pages);
     while let Some(page) = pages.try_next().await? {
-        progress.add(
-            page.len() as u64,
-            page.iter().map(|held| held.it.size_bytes).sum(),
-        );
         for held in page {
+            progress.add(1, held.it.size_bytes);
             let count = Count {
                 objects: 1,
                 bytes: held.it.size_bytes,
