@@ -20,6 +20,11 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// musl's own, which the image would have, takes most of the time of a small
+/// request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let matches = command().get_matches();
     let (name, matches) = matches.subcommand().unwrap_or(("", &matches));

@@ -77,6 +77,10 @@ fn spawn(options: &PoolOptions, drills: bool) -> io::Result<Spawned> {
         .arg(options.worker_memory_bytes.to_string())
         .args(drills.then_some("--drills"))
         .env_clear()
+        // All that the allocator takes is to count against the limit, and to be
+        // given back; and it is not to ask the kernel where it runs.
+        .env("MIMALLOC_ARENA_RESERVE", "0")
+        .env("MIMALLOC_USE_NUMA_NODES", "1")
         .current_dir("/")
         // What is typed at the server's terminal is not for its workers.
         .process_group(0)

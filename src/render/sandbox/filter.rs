@@ -30,6 +30,9 @@ const FREE: [i64; 13] = [
     libc::SYS_sigaltstack,
 ];
 
+/// `PR_SET_VMA`, which `libc` does not know for musl.
+const PR_SET_VMA: u32 = 0x5356_4d41;
+
 /// Puts the filter into force.
 pub(super) fn apply() -> Result<(), Breach> {
     let program = program().map_err(|error| Breach::Failed("seccomp", error.to_string()))?;
@@ -66,6 +69,8 @@ fn program() -> Result<BpfProgram, BackendError> {
     // Allocators give memory back by this advice; other advice can do harm.
     let unused = MADV_DONTNEED.unsigned_abs();
     allow(libc::SYS_madvise, &[(2, Eq, unused)])?;
+    // They also give their mappings a name, which this call does and nothing else.
+    allow(libc::SYS_prctl, &[(0, Eq, PR_SET_VMA)])?;
     // To abort is to send this signal to oneself (glibc; musl).
     let arguments = [(0, Eq, own), (1, Eq, own), (2, Eq, abort)];
     allow(libc::SYS_tgkill, &arguments)?;
