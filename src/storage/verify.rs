@@ -25,30 +25,37 @@ pub struct Verifier {
     /// Kept running: to combine the checksums of chunks takes longer than to
     /// make them.
     crc64: crc_fast::Digest,
-    held_back: Bytes,
+    /// How many bytes are still to come.
+    left_bytes: u64,
+    last: Bytes,
 }
 
 impl Verifier {
-    /// Expects a body from its first byte to its last.
+    /// Expects a body of so many bytes, from the first to the last.
     #[must_use]
-    pub fn new(expected: Expected) -> Self {
+    pub fn new(expected: Expected, size_bytes: u64) -> Self {
         Self {
             expected,
             hasher: Hasher::default(),
             crc64: crc_fast::Digest::new(Crc64Nvme),
-            held_back: Bytes::new(),
+            left_bytes: size_bytes,
+            last: Bytes::new(),
         }
     }
 
-    /// Takes the next bytes and gives out those before them, if any.
+    /// Takes the next bytes and gives them out again, but for the last.
     pub fn push(&mut self, bytes: Bytes) -> Option<Bytes> {
         match &self.expected {
             Expected::Digest(_) => self.hasher.update(&bytes),
             Expected::Crc64(_) => self.crc64.update(&bytes),
             Expected::Nothing => return Some(bytes),
         }
-        let previous = std::mem::replace(&mut self.held_back, bytes);
-        (!previous.is_empty()).then_some(previous)
+        self.left_bytes = self.left_bytes.saturating_sub(bytes.len() as u64);
+        if self.left_bytes > 0 {
+            return Some(bytes);
+        }
+        self.last = bytes;
+        None
     }
 
     /// Gives out the last bytes, if all of them were right.
@@ -65,7 +72,7 @@ impl Verifier {
             Expected::Nothing => true,
         };
         if intact {
-            Ok((!self.held_back.is_empty()).then_some(self.held_back))
+            Ok((!self.last.is_empty()).then_some(self.last))
         } else {
             Err(StoreError::Corrupt)
         }
@@ -77,9 +84,8 @@ mod tests {
     use super::*;
 
     fn verifier(crc64: Option<u64>) -> Verifier {
-        Verifier::new(Expected::Crc64(AbortOnDropHandle::new(tokio::spawn(
-            async move { crc64 },
-        ))))
+        let task = tokio::spawn(async move { crc64 });
+        Verifier::new(Expected::Crc64(AbortOnDropHandle::new(task)), 4)
     }
 
     #[tokio::test]
@@ -87,8 +93,8 @@ mod tests {
         let crc64 = crc_fast::checksum(Crc64Nvme, b"abcd");
         for (expected, intact) in [(Some(crc64), true), (Some(1), false), (None, true)] {
             let mut verifier = verifier(expected);
-            assert_eq!(verifier.push(Bytes::from_static(b"ab")), None);
-            assert_eq!(verifier.push(Bytes::from_static(b"cd")).unwrap(), "ab");
+            assert_eq!(verifier.push(Bytes::from_static(b"ab")).unwrap(), "ab");
+            assert_eq!(verifier.push(Bytes::from_static(b"cd")), None);
             let last = verifier.finish().await;
             assert_eq!(
                 last.ok().flatten(),
@@ -100,7 +106,7 @@ mod tests {
     #[tokio::test]
     async fn digest_of_the_whole_is_checked() {
         for (digest, intact) in [(Digest::of(b"abcd"), true), (Digest::of(b"abce"), false)] {
-            let mut verifier = Verifier::new(Expected::Digest(digest));
+            let mut verifier = Verifier::new(Expected::Digest(digest), 4);
             verifier.push(Bytes::from_static(b"ab"));
             verifier.push(Bytes::from_static(b"cd"));
             assert_eq!(verifier.finish().await.is_ok(), intact);

@@ -225,9 +225,9 @@ impl Download {
             let Some(bytes) = self.next_unverified().await? else {
                 return verifier.finish().await;
             };
-            if let Some(previous) = verifier.push(bytes) {
+            if let Some(bytes) = verifier.push(bytes) {
                 self.verifier = Some(verifier);
-                return Ok(Some(previous));
+                return Ok(Some(bytes));
             }
         }
     }

@@ -53,7 +53,7 @@ impl Source {
     pub(super) fn verifier(&self, info: &ObjectInfo) -> Verifier {
         let large = info.size_bytes > self.store.part_bytes();
         let source = self.clone();
-        Verifier::new(match info.digest {
+        let expected = match info.digest {
             Some(digest) => Expected::Digest(digest),
             None if large && self.store.bucket.options.checksums => {
                 Expected::Crc64(AbortOnDropHandle::new(tokio::spawn(
@@ -61,7 +61,8 @@ impl Source {
                 )))
             }
             None => Expected::Nothing,
-        })
+        };
+        Verifier::new(expected, info.size_bytes)
     }
 
     async fn stored_crc64(&self) -> Option<u64> {
