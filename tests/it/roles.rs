@@ -10,6 +10,7 @@ use kura::storage::s3::{Bucket, Connection, S3Options, S3Store};
 use kura::storage::{BlobStore as _, GetOptions, Payload, PutMode, PutRequest, StoreError};
 use kura::tenant::role::{Role, RoleSession};
 use reqwest::Method;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -18,6 +19,7 @@ use crate::support::app::{BUCKET, TestApp, problem_code};
 use crate::support::pattern;
 use crate::support::s3_server::{Fault, FaultRule, S3Server};
 use crate::support::seaweed::{ROLE, Seaweed};
+use crate::support::stand::eventually;
 use crate::support::sts::{FAILING, FORBIDDEN, GOOD, Sts};
 
 /// More than a part, so that an upload is one of several.
@@ -234,6 +236,31 @@ async fn missing_file_is_told_from_a_forbidden_one_where_s3_does_not() {
         let there = stage.app.request_as("a", method, "/v1/files/file");
         assert_eq!(there.send().await.unwrap().status(), 502);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claim_that_goes_away_while_files_are_listed_is_left_out() {
+    let stage = Stage::with(&[("a", GOOD)]).await;
+    // Of a claim's size, so that it is looked at.
+    let claim = "Claimed by an upload to Kura: 0123456789abcdef\n";
+    stage.server.put_object(BUCKET, "a/claimed", claim, &[]);
+    stage.always("HeadObject", 403, "AccessDenied");
+    stage.server.latency(Duration::from_millis(200));
+    let list = stage
+        .app
+        .request_as("a", Method::GET, "/v1/files?digests=false");
+    let list = tokio::spawn(list.send());
+    eventually("looked at", || stage.server.count("HeadObject") > 0).await;
+    stage.server.latency(Duration::ZERO);
+    let removed = stage
+        .app
+        .request_as("a", Method::DELETE, "/v1/files/claimed");
+    assert_eq!(removed.send().await.unwrap().status(), 204);
+    let list = list.await.unwrap().unwrap();
+    assert_eq!(list.status(), 200);
+    let list: Value = list.json().await.unwrap();
+    assert_eq!(list["files"][0]["key"], "file");
+    assert_eq!(list["files"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use bytes::Bytes;
 use futures_util::stream;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,14 +24,20 @@ const SLICE_BYTES: usize = 256 * 1024;
 
 impl S3Store {
     pub(super) async fn describe(&self, key: &StoreKey) -> Result<ObjectInfo, StoreError> {
-        let head = self.head_request(key.as_str());
+        info_of_head(self.look_at(key.as_str()).await?)
+    }
+
+    /// The answer to HEAD. A refusal that only means that there is no object is
+    /// told as that.
+    pub(super) async fn look_at(&self, key: &str) -> Result<HeadObjectOutput, StoreError> {
+        let head = self.head_request(key);
         match head.send().await.map_err(error::meaning) {
             Ok(output) => {
                 let _ = self.bucket.known.seen.set(());
-                info_of_head(output)
+                Ok(output)
             }
-            Err(StoreError::NotFound) => Err(self.not_found().await),
-            Err(error) => Err(self.unless_missing(key, error).await),
+            Err(StoreError::NotFound) => Err(Box::pin(self.not_found()).await),
+            Err(error) => Err(Box::pin(self.unless_missing(key, error)).await),
         }
     }
 
@@ -38,14 +45,12 @@ impl S3Store {
     /// may, is refused an object that is missing just as one that is not
     /// theirs: S3 answers 404 only to who may list without condition. A list of
     /// that one key tells.
-    async fn unless_missing(&self, key: &StoreKey, error: StoreError) -> StoreError {
+    async fn unless_missing(&self, key: &str, error: StoreError) -> StoreError {
         if !matches!(error, StoreError::Forbidden(_)) {
             return error;
         }
-        match self.list_all_objects(key.as_str(), None, 1).await {
-            Ok(page) if page.entries.first().is_none_or(|it| it.key != key.as_str()) => {
-                StoreError::NotFound
-            }
+        match self.list_all_objects(key, None, 1).await {
+            Ok(page) if page.entries.first().is_none_or(|it| it.key != key) => StoreError::NotFound,
             _ => error,
         }
     }
@@ -56,7 +61,7 @@ impl S3Store {
         if self.bucket.known.seen.initialized() {
             return StoreError::NotFound;
         }
-        match self.list_objects(self.layout.folder(), None, 1).await {
+        match self.list_all_objects(self.layout.folder(), None, 1).await {
             Ok(_) => {
                 let _ = self.bucket.known.seen.set(());
                 StoreError::NotFound
@@ -96,7 +101,7 @@ impl S3Store {
                     }),
                 }
             }
-            Err(error) => Err(Box::pin(self.unless_missing(key, error)).await),
+            Err(error) => Err(Box::pin(self.unless_missing(key.as_str(), error)).await),
         }
     }
 

@@ -83,8 +83,7 @@ impl S3Store {
     }
 
     async fn is_claim(&self, entry: &Entry) -> Result<bool, StoreError> {
-        let head = self.head_request(&entry.key);
-        match head.send().await.map_err(error::meaning) {
+        match self.look_at(&entry.key).await {
             Ok(output) => {
                 let metadata = output.metadata.unwrap_or_default();
                 Ok(metadata.contains_key(claim::METADATA))

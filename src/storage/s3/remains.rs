@@ -26,8 +26,7 @@ impl Remains for S3Store {
         if entry.size_bytes != claim::SIZE_BYTES {
             return Ok(None);
         }
-        let head = self.head_request(&entry.key).send().await;
-        match head.map_err(error::meaning) {
+        match self.look_at(&entry.key).await {
             Ok(output) => {
                 let kept = output.metadata.unwrap_or_default();
                 Ok(output.e_tag.filter(|_| kept.contains_key(claim::METADATA)))
