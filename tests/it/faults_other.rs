@@ -252,8 +252,8 @@ async fn move_whose_client_goes_away_leaves_no_claim() {
     bench.assert_reads(TARGET, &body).await;
 }
 
-#[tokio::test]
-async fn move_in_ranges_outlives_faults_and_leaves_nothing_when_it_fails() {
+/// What has more than a part is too large to be copied by one request.
+async fn copying_in_ranges() -> Bench {
     let server = S3Server::start().await.with_bucket(BUCKET);
     let settings = [("KURA_S3_MAX_ATTEMPTS", "2")];
     let app = TestApp::s3_with(&server, &settings, |config| {
@@ -262,7 +262,12 @@ async fn move_in_ranges_outlives_faults_and_leaves_nothing_when_it_fails() {
         }
     })
     .await;
-    let bench = Bench { server, app };
+    Bench { server, app }
+}
+
+#[tokio::test]
+async fn move_in_ranges_outlives_faults_and_leaves_nothing_when_it_fails() {
+    let bench = copying_in_ranges().await;
     let body = pattern(1, 2 * PART + 100);
     bench.store(NAME, &body).await;
     let steps = [
@@ -312,13 +317,15 @@ async fn target_that_another_program_takes_during_a_move_is_kept() {
 
 #[tokio::test]
 async fn move_that_was_cut_off_before_the_delete_is_finished_by_the_next_try() {
-    let bench = Bench::impatient().await;
-    bench.store(NAME, &pattern(1, 1000)).await;
-    bench.always("DeleteObject", Fault::status(503, "SlowDown"));
-    let first = bench.rename(KEY, TARGET).send().await.unwrap();
-    assert_refused(first, 503, "storage_throttled", "the delete").await;
-    bench.server.clear_faults();
-    let second = bench.rename(KEY, TARGET).send().await.unwrap();
-    assert_eq!(second.status(), 204);
-    bench.until_only(&[TARGET]).await;
+    let benches = [Bench::impatient().await, copying_in_ranges().await];
+    for (bench, bytes) in benches.into_iter().zip([1000, PART + 1]) {
+        bench.store(NAME, &pattern(1, bytes)).await;
+        bench.always("DeleteObject", Fault::status(503, "SlowDown"));
+        let first = bench.rename(KEY, TARGET).send().await.unwrap();
+        assert_refused(first, 503, "storage_throttled", "the delete").await;
+        bench.server.clear_faults();
+        let second = bench.rename(KEY, TARGET).send().await.unwrap();
+        assert_eq!(second.status(), 204, "{bytes} bytes");
+        bench.until_only(&[TARGET]).await;
+    }
 }

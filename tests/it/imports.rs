@@ -102,6 +102,23 @@ async fn expired_imports_are_swept_away_and_files_are_not() {
 }
 
 #[tokio::test]
+async fn import_that_is_stored_anew_while_expired_ones_are_swept_stays() {
+    let stand = Stand::s3(&[]).await;
+    let server = stand.server.as_ref().unwrap();
+    assert_eq!(send(&stand.app, Method::PUT, "old").await.status(), 201);
+    age(&stand, Duration::from_hours(25));
+    server.latency(Duration::from_millis(200));
+    let tenant = stand.app.served.tenants.all().remove(0);
+    let sweep = tokio::spawn(async move { tenant.inner.store.expire_imports().await });
+    // The first request after the list has arrived, and is held up.
+    let looks = || server.count("HeadObject") + server.count("DeleteObject");
+    eventually("listed", || looks() > 0).await;
+    server.put_object(BUCKET, FULL_KEY, "new", &[]);
+    assert_eq!(sweep.await.unwrap().unwrap(), 0);
+    assert_eq!(stand.keys(), [FULL_KEY]);
+}
+
+#[tokio::test]
 async fn bad_names_are_refused() {
     for stand in Stand::both().await {
         for name in [

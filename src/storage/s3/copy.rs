@@ -2,9 +2,11 @@
 
 use aws_sdk_s3::config::Builder as ConfigOverride;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::answer::info_of_head;
 use super::claim::Claim;
 use super::conditions::Conditions;
 use super::multipart::Multipart;
@@ -12,8 +14,7 @@ use super::observe::Attempts;
 use super::put::{DIGEST, NONCE};
 use super::{S3Store, error};
 use crate::key::StoreKey;
-use crate::storage::names::nonce;
-use crate::storage::{ObjectInfo, PayloadError, StoreError, stored_name};
+use crate::storage::{ObjectInfo, PayloadError, StoreError, names, stored_name};
 
 /// The ranges by which an object too large for one request is copied.
 const RANGE_BYTES: u64 = 1 << 30;
@@ -32,7 +33,9 @@ impl S3Store {
         from: &StoreKey,
         to: &StoreKey,
     ) -> Result<String, StoreError> {
-        let source = self.describe(from).await?;
+        let head = self.look_at(from.as_str()).await?;
+        let nonce = nonce_of(&head).map_or_else(names::nonce, str::to_owned);
+        let source = info_of_head(head)?;
         let claim = match self.conditions().await? {
             Conditions::Honoured => Some(self.claim(to).await?),
             Conditions::Ignored => {
@@ -41,7 +44,8 @@ impl S3Store {
             }
         };
         let copied = if source.size_bytes > self.bucket.options.max_single_copy_bytes {
-            self.copy_in_ranges(from, to, &source, claim.as_ref()).await
+            self.copy_in_ranges(from, to, &source, nonce, claim.as_ref())
+                .await
         } else {
             tokio::select! {
                 copied = self.copy_at_once(from, to, &source, claim.as_ref()) => copied,
@@ -68,8 +72,9 @@ impl S3Store {
     ) -> Result<Option<String>, StoreError> {
         let head = self.head_request(from.as_str()).send().await;
         let source = head.map_err(error::meaning)?;
-        let nonce = source.metadata.as_ref().and_then(|kept| kept.get(NONCE));
-        let Some(nonce) = nonce else { return Ok(None) };
+        let Some(nonce) = nonce_of(&source) else {
+            return Ok(None);
+        };
         let copied = self.etag_of_own(to, nonce).await?;
         Ok(copied.and(source.e_tag))
     }
@@ -136,14 +141,16 @@ impl S3Store {
         known && one.content_length == other.content_length && one.metadata == other.metadata
     }
 
+    /// The copy gets the `nonce` of the source, as one by a single request
+    /// does, so that a move that is repeated knows it again.
     async fn copy_in_ranges(
         &self,
         from: &StoreKey,
         to: &StoreKey,
         source: &ObjectInfo,
+        nonce: String,
         claim: Option<&Claim>,
     ) -> Result<(), StoreError> {
-        let nonce = nonce();
         let create = self.bucket.client.create_multipart_upload();
         let mut create = create
             .set_content_type(source.content_type.clone())
@@ -224,4 +231,10 @@ impl S3Store {
             .operation_attempt_timeout(slow_answer);
         ConfigOverride::default().timeout_config(timeouts.build())
     }
+}
+
+/// What every upload of ours has to itself.
+fn nonce_of(head: &HeadObjectOutput) -> Option<&str> {
+    let nonce = head.metadata.as_ref()?.get(NONCE)?;
+    Some(nonce)
 }
