@@ -196,7 +196,8 @@ impl TenantStore {
             let key = self.layout.thumbnail_of(&entry.key)?;
             Some(self.layout.thumbnail(&key))
         };
-        self.delete_chosen(folder, chosen).await?;
+        let delete = |key| async move { self.store.delete(&key).await.map(|()| true) };
+        self.delete_chosen(folder, chosen, delete).await?;
         Ok(true)
     }
 
@@ -334,14 +335,33 @@ impl TenantStore {
             self.is_expired(entry.modified)
                 .then(|| self.layout.import(&key))
         };
-        Ok(self.delete_chosen(folder, chosen).await?)
+        let delete = |key| self.delete_expired(key);
+        Ok(self.delete_chosen(folder, chosen, delete).await?)
     }
 
-    /// Removes what is `chosen` of a folder, page by page, and says how many.
-    async fn delete_chosen(
+    /// Removes an import unless it has been stored anew since it was listed,
+    /// and says whether it did.
+    async fn delete_expired(&self, key: StoreKey) -> Result<bool, StoreError> {
+        let expired = match self.store.head(&key).await {
+            Ok(info) => self.is_expired(info.modified),
+            Err(StoreError::NotFound) => false,
+            // It was expired when it was listed, and is of no use to anyone.
+            Err(StoreError::Corrupt) => true,
+            Err(error) => return Err(error),
+        };
+        if expired {
+            self.store.delete(&key).await?;
+        }
+        Ok(expired)
+    }
+
+    /// Removes what is `chosen` of a folder, page by page, by `delete`, which
+    /// says whether it did; and says how many that were.
+    async fn delete_chosen<D: Future<Output = Result<bool, StoreError>>>(
         &self,
         folder: &str,
         chosen: impl Fn(&Entry) -> Option<StoreKey>,
+        delete: impl Fn(StoreKey) -> D,
     ) -> Result<u64, StoreError> {
         let mut removed = 0;
         let mut after: Option<String> = None;
@@ -351,10 +371,11 @@ impl TenantStore {
                 .list(folder, after.as_deref(), ENTRIES_A_PAGE)
                 .await?;
             let keys: Vec<_> = page.entries.iter().filter_map(&chosen).collect();
-            stream::iter(keys.iter().map(Ok))
-                .try_for_each_concurrent(PARALLEL_DELETES, |key| self.store.delete(key))
+            removed += stream::iter(keys)
+                .map(&delete)
+                .buffer_unordered(PARALLEL_DELETES)
+                .try_fold(0, async |sum, deleted| Ok(sum + u64::from(deleted)))
                 .await?;
-            removed += keys.len() as u64;
             after = page.entries.into_iter().next_back().map(|entry| entry.key);
             if !page.more || after.is_none() {
                 return Ok(removed);
