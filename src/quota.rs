@@ -2,15 +2,19 @@
 //!
 //! How many it has is found out by listing them: in the background when an
 //! upload comes and the last count is an hour old, and once more before one is
-//! refused. In between, what this process stores is added. What other
-//! processes store, and all that is deleted, is seen by the next count.
+//! refused. Who would be refused waits for that, but not for ever. In between,
+//! what this process stores is added. What other processes store, and all that
+//! is deleted, is seen by the next count.
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use thiserror::Error;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::timeout;
 
+use crate::storage::StoreError;
 use crate::storage::scoped::{Listing, TenantStore, TenantStoreError};
 
 /// With uploads coming, files are counted so often.
@@ -29,6 +33,9 @@ pub enum QuotaError {
         /// The quota.
         limit_bytes: NonZeroU64,
     },
+    /// By an old count it is too much, and a new one takes its time.
+    #[error("this tenant's files are still being counted for its quota")]
+    Counting,
     /// The files cannot be counted.
     #[error(transparent)]
     Store(#[from] TenantStoreError),
@@ -38,9 +45,10 @@ pub enum QuotaError {
 #[derive(Debug)]
 pub struct Quota {
     limit_bytes: NonZeroU64,
+    patience: Duration,
     used: Mutex<Used>,
-    /// Held by whoever counts.
-    counting: tokio::sync::Mutex<()>,
+    /// Held by the task that counts.
+    counting: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,13 +83,15 @@ pub struct Room {
 }
 
 impl Quota {
-    /// Files of `limit_bytes` altogether.
+    /// Files of `limit_bytes` altogether. Nobody waits longer than `patience`
+    /// for a count.
     #[must_use]
-    pub fn new(limit_bytes: NonZeroU64) -> Self {
+    pub fn new(limit_bytes: NonZeroU64, patience: Duration) -> Self {
         Self {
             limit_bytes,
+            patience,
             used: Mutex::default(),
-            counting: tokio::sync::Mutex::default(),
+            counting: Arc::default(),
         }
     }
 
@@ -97,21 +107,32 @@ impl Quota {
     ) -> Result<Room, QuotaError> {
         match self.take(bytes) {
             Ok(room) => {
-                if self.used().is_older_than(STALE) {
-                    tokio::spawn(self.count_in_background(store.clone()));
+                if self.used().is_older_than(STALE)
+                    && let Ok(counting) = Arc::clone(&self.counting).try_lock_owned()
+                {
+                    tokio::spawn(self.count(store.clone(), counting));
                 }
                 Ok(room)
             }
             Err(exceeded) if !self.used().is_older_than(FRESH) => Err(exceeded),
             Err(_) => {
-                let _counting = self.counting.lock().await;
-                // Who was counting until now has done it for both.
-                if self.used().is_older_than(FRESH) {
-                    self.count(store).await?;
-                }
+                let counted = timeout(self.patience, self.counted_anew(store)).await;
+                counted.map_err(|_| QuotaError::Counting)??;
                 self.take(bytes)
             }
         }
+    }
+
+    /// Ends with a fresh count. That is made by a task of its own, so that it
+    /// comes to its end when nobody waits for it any more.
+    async fn counted_anew(self: &Arc<Self>, store: &TenantStore) -> Result<(), TenantStoreError> {
+        let counting = Arc::clone(&self.counting).lock_owned().await;
+        // Who was counting until now has done it for all who waited.
+        if !self.used().is_older_than(FRESH) {
+            return Ok(());
+        }
+        let count = tokio::spawn(Arc::clone(self).count(store.clone(), counting)).await;
+        count.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string()).into()))
     }
 
     fn take(self: &Arc<Self>, bytes: u64) -> Result<Room, QuotaError> {
@@ -128,16 +149,21 @@ impl Quota {
         Ok(Room { quota, bytes })
     }
 
-    async fn count_in_background(self: Arc<Self>, store: TenantStore) {
-        let Ok(_counting) = self.counting.try_lock() else {
-            return;
-        };
-        if let Err(error) = self.count(&store).await {
+    /// Counts, and tells the log if that fails: whoever has asked for it may
+    /// have gone.
+    async fn count(
+        self: Arc<Self>,
+        store: TenantStore,
+        _counting: OwnedMutexGuard<()>,
+    ) -> Result<(), TenantStoreError> {
+        let counted = self.count_all(&store).await;
+        if let Err(error) = &counted {
             tracing::warn!(%error, "the files that count against a quota could not be listed");
         }
+        counted
     }
 
-    async fn count(&self, store: &TenantStore) -> Result<(), TenantStoreError> {
+    async fn count_all(&self, store: &TenantStore) -> Result<(), TenantStoreError> {
         self.used().meanwhile = 0;
         let mut listed = 0;
         let mut listing = Listing {
@@ -187,6 +213,8 @@ impl Drop for Room {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
     use crate::key::{FileKey, Layout};
     use crate::storage::memory::MemoryStore;
@@ -203,7 +231,7 @@ mod tests {
         async fn with(files: &[(&str, usize)]) -> Self {
             let layout = Layout::new("user001", None, None).unwrap();
             let store = TenantStore::new(Arc::new(MemoryStore::default()), layout, STALE);
-            let quota = Arc::new(Quota::new(NonZeroU64::new(100).unwrap()));
+            let quota = Arc::new(Quota::new(NonZeroU64::new(100).unwrap(), FRESH));
             let tenant = Self { quota, store };
             for (name, bytes) in files {
                 tenant.write(name, *bytes).await;
@@ -262,6 +290,25 @@ mod tests {
         tenant.write("a", 10).await;
         assert!(tenant.admit(50).await.is_err());
         tenant.age(FRESH);
+        assert!(tenant.admit(50).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_too_long_for_a_count_is_sent_away_and_the_count_goes_on_without_them() {
+        let mut tenant = Tenant::with(&[("a", 90)]).await;
+        Arc::get_mut(&mut tenant.quota).unwrap().patience = Duration::ZERO;
+        tenant.first().await;
+        tenant.write("a", 10).await;
+        tenant.age(FRESH);
+        let counting = Arc::clone(&tenant.quota.counting).lock_owned().await;
+        let refused = tenant.admit(50).await;
+        assert!(matches!(refused, Err(QuotaError::Counting)));
+        drop(counting);
+        let gone_at_once = tenant.admit(50).now_or_never();
+        assert!(gone_at_once.is_none());
+        while tenant.quota.used().is_older_than(FRESH) {
+            tokio::task::yield_now().await;
+        }
         assert!(tenant.admit(50).await.is_ok());
     }
 

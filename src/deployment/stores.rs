@@ -65,6 +65,7 @@ pub(super) struct Stores {
     tasks: TaskTracker,
     abort: CancellationToken,
     import_ttl: Duration,
+    patience: Duration,
     max_tenant_requests: usize,
     default_role: RoleChoice,
     opened: Mutex<HashMap<String, Opened>>,
@@ -117,6 +118,7 @@ impl Stores {
             tasks: tasks.clone(),
             abort: abort.clone(),
             import_ttl: config.import_ttl,
+            patience: config.limits.patience,
             max_tenant_requests: config.limits.max_tenant_requests,
             default_role: config.role.clone(),
             opened: Mutex::default(),
@@ -135,7 +137,7 @@ impl Stores {
             places,
             quota: settings
                 .quota_bytes
-                .map(|limit| Arc::new(Quota::new(limit))),
+                .map(|limit| Arc::new(Quota::new(limit, self.patience))),
             store: TenantStore::new(store, settings.layout.clone(), self.import_ttl),
             tenancy: Tenancy::of(settings),
         })

@@ -128,13 +128,6 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "tenant_busy", detail)
     }
 
-    /// The tenant's files would take more than they may.
-    #[must_use]
-    pub fn quota_exceeded(error: &QuotaError) -> Self {
-        let code = "quota_exceeded";
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, error.to_string())
-    }
-
     /// There are as many requests under way as there may be.
     #[must_use]
     pub fn overloaded() -> Self {
@@ -251,6 +244,17 @@ impl From<LeaseError> for ApiError {
             LeaseError::Busy => (S::SERVICE_UNAVAILABLE, "busy"),
             LeaseError::Disk(internal) => return Self::internal(internal),
             LeaseError::Store(error) => return error.clone().into(),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<QuotaError> for ApiError {
+    fn from(error: QuotaError) -> Self {
+        let (status, code) = match &error {
+            QuotaError::Exceeded { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "quota_exceeded"),
+            QuotaError::Counting => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            QuotaError::Store(error) => return error.clone().into(),
         };
         Self::new(status, code, error.to_string())
     }

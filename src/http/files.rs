@@ -147,8 +147,8 @@ async fn take_room(
     };
     let admitted = Arc::clone(quota).admit(store, length.unwrap_or(0)).await;
     admitted.map(Some).map_err(|error| match error {
-        QuotaError::Store(error) => error.into(),
-        QuotaError::Exceeded { .. } => served.reject(ApiError::quota_exceeded(&error)),
+        QuotaError::Exceeded { .. } => served.reject(error.into()),
+        error => error.into(),
     })
 }
 
