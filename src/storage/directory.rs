@@ -5,7 +5,7 @@
 //! and digest are an extended attribute of each file (see `record`).
 //! `{root}/tmp` holds what is still being written.
 //!
-//! An object is written without a name, made durable, and then named in one
+//! An object is written outside of the tree, made durable, and then named in one
 //! step; hence no reader, and no crash, ever meets a part of one. A file that
 //! has a name is never written to again. Several processes may share a root.
 

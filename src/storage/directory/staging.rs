@@ -48,7 +48,7 @@ impl Staging {
         })
     }
 
-    /// Makes an empty file without a name in the store.
+    /// Makes an empty file outside of the store's tree.
     pub(super) fn create(self: &Arc<Self>) -> io::Result<StagedFile> {
         let number = self.next_file.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(number.to_string());
