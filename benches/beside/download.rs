@@ -4,12 +4,11 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::load::{self, Payload, milliseconds};
+use crate::load::{self, Call, Payload, milliseconds};
 use crate::peers::{Stage, hashing_seconds, kura_get, kura_post, object, timed, token};
-use crate::report::{Table, or_not_run, size};
-use crate::rounds::{Peer, median};
+use crate::rounds::{Make, Peer};
 use crate::server::{BUCKET, Server, has};
-use crate::transfer::{Transfers, cells};
+use crate::transfer::{self, Transfers, cells};
 use crate::{progress, redmine, scaled};
 
 pub(crate) async fn ask() -> String {
@@ -24,25 +23,16 @@ pub(crate) async fn ask() -> String {
         let upload = kura_post(&kura, "default", &name, Payload::Noise(bytes));
         load::run(1, 1, &|_| upload.clone()).await;
         let path = stage.signed_get(&endpoint, &name).await;
-        let signed = |address: &str| {
-            let call = load::Call::get(address, path.clone());
-            Box::new(move |_: usize| call.clone())
+        let signed = |address: &str| -> Make<'_> {
+            let call = Call::get(address, path.clone());
+            Box::new(move |_| call.clone())
         };
         let through = kura_get(&kura, "default", &name);
-        let mut peers = vec![
-            Peer {
-                server: Some(&kura),
-                make: Box::new(move |_| through.clone()),
-            },
-            Peer {
-                server: None,
-                make: signed(stage.address()),
-            },
-        ];
-        peers.extend(nginx.as_ref().map(|nginx| Peer {
-            server: Some(nginx),
-            make: signed(&nginx.address),
-        }));
+        let through = Peer {
+            server: Some(&kura),
+            make: Box::new(move |_| through.clone()),
+        };
+        let peers = transfer::peers(through, &stage, nginx.as_ref(), signed);
         for clients in clients {
             transfers.measure(&kura, &peers, bytes, clients).await;
         }
@@ -82,20 +72,12 @@ async fn clients(stage: &Stage, kura: &Server) -> String {
         }
         times[2].push(milliseconds(begun.elapsed()));
     }
-    let mut table = Table::new(&[&format!("{} by", size(bytes)), "MB/s"]);
-    for (what, times) in [
+    let names = [
         "curl, from Kura",
         "curl, from S3",
         "the SDK for Rust, from S3",
-    ]
-    .iter()
-    .zip(times)
-    {
-        let time = (!times.is_empty()).then(|| median(times.into_iter()));
-        let rate = time.map(|time| bytes as f64 / time / 1e3);
-        table.row(&[(*what).to_owned(), or_not_run(rate)]);
-    }
-    format!("\n{}", table.finish())
+    ];
+    format!("\n{}", transfer::programs(bytes, names, times))
 }
 
 /// CPU time of Ruby for what Kura takes over from it.

@@ -19,8 +19,10 @@ const LINE: Line = Line {
     round_trip: Duration::from_millis(15),
     bytes_per_second: 20e6,
 };
-/// Times one connection.
-const GOAL: f64 = 4.0;
+/// Of one connection's rate, for what has many parts.
+const PARTS_GOAL: Goal = Goal::AtLeast(4.0);
+/// The same for what has one or two.
+const SMALL_GOAL: Goal = Goal::AtLeast(0.95);
 /// Parts of one file at once: the default, and twice as many.
 const PARALLEL: [&str; 2] = ["6", "12"];
 
@@ -78,13 +80,8 @@ pub(crate) async fn ask() -> String {
             let turns = by_turns(&peers, scaled(3, 1), work).await;
             let rate = |peer: usize| median_of(&turns[peer], |turn| turn.rate);
             let ratio = |peer: usize| ratio_of(&turns[peer], &turns[0], |turn| turn.rate);
-            let aimed = |ratio| {
-                if bytes < 100_000_000 {
-                    number(ratio)
-                } else {
-                    goal(ratio, Goal::AtLeast(GOAL))
-                }
-            };
+            let many_parts = bytes >= 100_000_000;
+            let aim = if many_parts { PARTS_GOAL } else { SMALL_GOAL };
             for peer in 0..2 {
                 curves[usize::from(upload) * 2 + peer].push(bytes as f64, rate(peer));
             }
@@ -93,9 +90,9 @@ pub(crate) async fn ask() -> String {
                 size(bytes),
                 number(rate(0)),
                 number(rate(1)),
-                aimed(ratio(1)),
+                goal(ratio(1), aim),
                 number(rate(2)),
-                aimed(ratio(2)),
+                goal(ratio(2), aim),
             ]);
         }
     }
@@ -112,7 +109,7 @@ fn scaled_sizes() -> Vec<u64> {
     if crate::quick() {
         return vec![20_000_000];
     }
-    vec![1_000_000, 10_000_000, 100_000_000]
+    vec![4096, 1_000_000, 10_000_000, 100_000_000]
 }
 
 fn through(server: &Server, bytes: u64, upload: bool) -> Peer<'_> {

@@ -5,11 +5,14 @@
 use crate::load::{self, Call, Outcome};
 use crate::server::Server;
 
+/// Makes the calls of a round, by number.
+pub(crate) type Make<'a> = Box<dyn Fn(usize) -> Call + 'a>;
+
 /// Who does the work.
 pub(crate) struct Peer<'a> {
     /// Whose CPU time is counted; none for an S3 server without anything before it.
     pub(crate) server: Option<&'a Server>,
-    pub(crate) make: Box<dyn Fn(usize) -> Call + 'a>,
+    pub(crate) make: Make<'a>,
 }
 
 /// What one peer needed in one round.

@@ -1,9 +1,10 @@
 //! The table that downloads and uploads have in common: Kura, the S3 server
 //! itself and a plain proxy before it, over sizes and clients.
 
+use crate::peers::Stage;
 use crate::plot::{Axis, Plot, Series};
 use crate::report::{Goal, Table, goal, number, or_not_run, size};
-use crate::rounds::{Peer, Turn, Work, by_turns, median_of, ratio_of, warm_up_calls};
+use crate::rounds::{Make, Peer, Turn, Work, by_turns, median, median_of, ratio_of, warm_up_calls};
 use crate::server::Server;
 use crate::{progress, scaled};
 
@@ -40,6 +41,43 @@ pub(crate) fn cells(most_clients_of_large: usize) -> Vec<(u64, Vec<usize>)> {
         ];
     }
     all
+}
+
+/// Kura, the S3 server itself and, where there is one, nginx before it;
+/// `signed` makes the calls of those that are not Kura, by address.
+pub(crate) fn peers<'a>(
+    kura: Peer<'a>,
+    stage: &Stage,
+    nginx: Option<&'a Server>,
+    signed: impl Fn(&str) -> Make<'a>,
+) -> Vec<Peer<'a>> {
+    let direct = Peer {
+        server: None,
+        make: signed(stage.address()),
+    };
+    let proxied = nginx.map(|nginx| Peer {
+        server: Some(nginx),
+        make: signed(&nginx.address),
+    });
+    [Some(kura), Some(direct), proxied]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Other programs' rates: the median of their times, in milliseconds.
+pub(crate) fn programs<const N: usize>(
+    bytes: u64,
+    names: [&str; N],
+    times: [Vec<f64>; N],
+) -> String {
+    let mut table = Table::new(&[&format!("{} by", size(bytes)), "MB/s"]);
+    for (name, times) in names.into_iter().zip(times) {
+        let time = (!times.is_empty()).then(|| median(times.into_iter()));
+        let rate = time.map(|time| bytes as f64 / time / 1e3);
+        table.row(&[name.to_owned(), or_not_run(rate)]);
+    }
+    table.finish()
 }
 
 impl Transfers {

@@ -1,7 +1,6 @@
 //! What does an upload cost through Kura: beside the S3 server itself, nginx
 //! before it, other clients, and Redmine with its own disk?
 
-use std::collections::HashMap;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -10,11 +9,10 @@ use hyper::Method;
 
 use crate::load::{Call, Payload, milliseconds};
 use crate::peers::{Stage, hashing_seconds, kura_post, object, timed, token};
-use crate::report::{Table, or_not_run, size};
-use crate::rounds::{Peer, median};
+use crate::rounds::{Make, Peer};
 use crate::server::{BUCKET, Server, has};
 use crate::support::seaweed::static_key;
-use crate::transfer::{Transfers, cells};
+use crate::transfer::{self, Transfers, cells};
 use crate::{progress, redmine, scaled};
 
 /// Each object that a proxy or the S3 server itself is sent has one of so many
@@ -30,35 +28,24 @@ pub(crate) async fn ask() -> String {
         let endpoint = stage.seaweed.endpoint.clone();
         let kura = Server::kura_on(&endpoint, &[]);
         let nginx = Server::proxy(&endpoint);
-        let mut paths = HashMap::new();
+        let mut paths = Vec::new();
         for number in 0..NAMES {
-            let path = stage
-                .signed_put(&endpoint, &format!("put-{number}.bin"))
-                .await;
-            paths.insert(number, path);
+            let name = format!("put-{number}.bin");
+            paths.push(stage.signed_put(&endpoint, &name).await);
         }
-        let signed = |address: &str| {
-            let (address, paths) = (address.to_owned(), &paths);
-            let make = move |number: usize| {
-                let put = Call::get(&address, paths[&(number % NAMES)].clone());
+        let paths = &paths;
+        let signed = |address: &str| -> Make<'_> {
+            let address = address.to_owned();
+            Box::new(move |number| {
+                let put = Call::get(&address, paths[number % NAMES].clone());
                 put.method(Method::PUT).body(Payload::Noise(bytes))
-            };
-            Box::new(make)
+            })
         };
-        let mut peers = vec![
-            Peer {
-                server: Some(&kura),
-                make: Box::new(|_| post(&kura, bytes)),
-            },
-            Peer {
-                server: None,
-                make: signed(stage.address()),
-            },
-        ];
-        peers.extend(nginx.as_ref().map(|nginx| Peer {
-            server: Some(nginx),
-            make: signed(&nginx.address),
-        }));
+        let through = Peer {
+            server: Some(&kura),
+            make: Box::new(|_| post(&kura, bytes)),
+        };
+        let peers = transfer::peers(through, &stage, nginx.as_ref(), signed);
         for clients in clients {
             transfers.measure(&kura, &peers, bytes, clients).await;
         }
@@ -132,13 +119,7 @@ async fn clients(stage: &Stage, kura: &Server) -> String {
         "the SDK for Rust, to S3",
         "`aws s3 cp`, to S3 (many parts at once)",
     ];
-    let mut table = Table::new(&[&format!("{} by", size(bytes as u64)), "MB/s"]);
-    for (what, times) in names.iter().zip(times) {
-        let time = (!times.is_empty()).then(|| median(times.into_iter()));
-        let rate = time.map(|time| bytes as f64 / time / 1e3);
-        table.row(&[(*what).to_owned(), or_not_run(rate)]);
-    }
-    format!("\n{}", table.finish())
+    format!("\n{}", transfer::programs(bytes as u64, names, times))
 }
 
 async fn beside_redmine(kura: &Server) -> String {

@@ -1,7 +1,10 @@
 //! Finding a free name near a taken one without walking past every taken one.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use lru::LruCache;
 
@@ -47,13 +50,14 @@ impl Names {
     }
 }
 
-/// 16 random hex digits.
+/// 16 hex digits that nobody else has, in whatever process: a count, hashed
+/// with a key that the system's randomness was asked for once.
 #[must_use]
 pub fn nonce() -> String {
-    // Without randomness there is no TLS either; the system has none left to
-    // give only before it has booted.
-    let random = getrandom::u64().unwrap_or_else(|_| std::process::abort());
-    format!("{random:016x}")
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{:016x}", KEY.hash_one(count))
 }
 
 #[cfg(test)]

@@ -101,8 +101,10 @@ impl<'a, 'w> Fields<'a, 'w> {
         self.written = self
             .out
             .write_str(comma)
-            .and_then(|()| quoted(self.out, field.name()))
-            .and_then(|()| self.out.write_char(':'))
+            // A name is written in the code: it has nothing to escape.
+            .and_then(|()| self.out.write_str("\""))
+            .and_then(|()| self.out.write_str(field.name()))
+            .and_then(|()| self.out.write_str("\":"))
             .and_then(|()| write(self.out));
     }
 }
@@ -143,10 +145,11 @@ impl Visit for Fields<'_, '_> {
 /// A string of JSON. Hardly any has something to escape.
 fn quoted(out: &mut Writer<'_>, text: &str) -> fmt::Result {
     let plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
-    if text.bytes().all(plain) {
-        out.write_char('"')?;
+    // To the end in any case: many bytes are compared at once then.
+    if text.bytes().fold(true, |all, byte| all & plain(byte)) {
+        out.write_str("\"")?;
         out.write_str(text)?;
-        return out.write_char('"');
+        return out.write_str("\"");
     }
     let escaped = serde_json::to_string(text).map_err(|_| fmt::Error)?;
     out.write_str(&escaped)
