@@ -16,7 +16,8 @@ use bytes::Bytes;
 use super::record::Record;
 use crate::digest::{Digest, Hasher};
 
-const LOCK: &str = "lock";
+/// Locked by a process that opens the store, and by each in its own directory.
+pub(super) const LOCK: &str = "lock";
 
 /// This process's directory of unfinished files.
 #[derive(Debug)]
