@@ -33,6 +33,8 @@ use crate::tenant::Secrets;
 
 /// So many files may be fetched at once.
 const MAX_UNDER_WAY: usize = 256;
+/// So many of them may be one tenant's.
+const MAX_OF_TENANT: usize = MAX_UNDER_WAY / 2;
 /// A file that was found may be gone before it is leased, when leases are
 /// short and room is short, too. It is looked for again so often.
 const TRIES: usize = 3;
@@ -300,7 +302,9 @@ impl Leases {
             self.count("joined");
             return Ok(flight.0.subscribe());
         }
-        if state.under_way.len() >= MAX_UNDER_WAY {
+        let of_tenant = state.under_way.keys();
+        let of_tenant = of_tenant.filter(|other| other.owner.tenant == wish.owner.tenant);
+        if state.under_way.len() >= MAX_UNDER_WAY || of_tenant.count() >= MAX_OF_TENANT {
             return Err(LeaseError::Busy);
         }
         let (sender, waiting) = watch::channel(None);

@@ -549,6 +549,40 @@ async fn one_tenant_of_many_takes_half_of_the_room() {
 }
 
 #[tokio::test]
+async fn one_tenant_has_half_of_all_searches() {
+    let task = Task::new().await;
+    let tenants = TenantFiles::with_folders(["a", "b"]);
+    let source = tenants.source();
+    let settings = [
+        ("KURA_TENANTS", source.as_str()),
+        ("KURA_MAX_REQUESTS", "1000"),
+    ];
+    let app = task.start_with(&settings).await;
+    let ask = async |tenant: &str, key: usize| {
+        let post = app.request_as(tenant, Method::POST, "/v1/leases");
+        let post = post.json(&json!({"key": key.to_string()}));
+        post.send().await.unwrap()
+    };
+    task.server.fail(FaultRule {
+        times: 128,
+        ..FaultRule::once("GetObject", Fault::StallRequest)
+    });
+    let stalled = join_all((0..128).map(|key| ask("a", key)));
+    let others = async {
+        let server = &task.server;
+        eventually("all wait", || server.count("GetObject") == 128).await;
+        let one_more = ask("a", 128).await;
+        assert_eq!(one_more.status(), 503);
+        assert_eq!(problem_code(one_more).await, "busy");
+        assert_eq!(problem_code(ask("b", 1).await).await, "not_found");
+    };
+    tokio::select! {
+        _ = stalled => panic!("the store has answered"),
+        () = others => {}
+    }
+}
+
+#[tokio::test]
 async fn trouble_with_the_store_is_told_and_leaves_nothing() {
     let task = Task::new().await;
     let app = task.start().await;
