@@ -4,13 +4,28 @@
 //! budget is used up callers wait: the next permit goes to the tenant that
 //! holds least, and within a tenant to who came first. No tenant may hold more
 //! than its share, so that there is always something left for the others.
+//!
+//! Mappings are used again: what is [spare] is under the same budget, makes way
+//! for whoever wants memory, and does not outlive the need for it for long.
+
+mod permit;
+mod spare;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use memmap2::MmapMut;
 use thiserror::Error;
 use tokio::sync::oneshot;
+
+pub use permit::{Permit, Share};
+use spare::Spares;
+
+/// After so long spare mappings that were not needed are given up.
+const SPARE_FOR: Duration = Duration::from_secs(5);
 
 /// No permit could be had within the time that callers may wait.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -30,6 +45,9 @@ pub struct Budget {
 struct State {
     used_bytes: usize,
     peak_bytes: usize,
+    spares: Spares,
+    /// Sweeps are made.
+    watched: bool,
     holders: HashMap<u64, Holder>,
     next_holder: u64,
 }
@@ -43,8 +61,23 @@ struct Holder {
 
 #[derive(Debug)]
 struct Waiter {
+    wish: Wish,
+    granted: oneshot::Sender<Held>,
+}
+
+/// What somebody asks for.
+#[derive(Clone, Copy, Debug)]
+struct Wish {
     bytes: usize,
-    granted: oneshot::Sender<()>,
+    /// How long a spare mapping may be, where the memory itself is wanted, too.
+    most_spare: Option<usize>,
+}
+
+/// What somebody was given.
+#[derive(Debug, Default)]
+struct Held {
+    bytes: usize,
+    mapping: Option<MmapMut>,
 }
 
 impl Budget {
@@ -68,12 +101,7 @@ impl Budget {
         let holder = state.next_holder;
         state.holders.insert(holder, Holder::default());
         drop(state);
-        Share {
-            inner: Arc::new(ShareInner {
-                budget: Arc::clone(self),
-                holder,
-            }),
-        }
+        Share::new(Arc::clone(self), holder)
     }
 
     /// The bytes in use now.
@@ -99,13 +127,40 @@ impl Budget {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn release(&self, holder: u64, bytes: usize) {
+    /// Changes the state, and unmaps what may not be spare any more; without
+    /// the lock, for it takes long.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        state.used_bytes -= bytes;
-        if let Some(holder) = state.holders.get_mut(&holder) {
-            holder.used_bytes -= bytes;
+        let result = change(&mut state);
+        let in_use = state.used_bytes;
+        let surplus = state.spares.surplus(in_use);
+        drop(state);
+        drop(surplus);
+        result
+    }
+
+    /// Sees to it that mappings do not stay spare.
+    fn watch(self: &Arc<Self>) {
+        if !std::mem::replace(&mut self.lock().watched, true) {
+            tokio::spawn(watch(Arc::downgrade(self)));
         }
-        self.grant_waiting(&mut state);
+    }
+
+    /// Gives up what was not needed since the last time. False when there is
+    /// nothing left to look at.
+    fn sweep(&self) -> bool {
+        self.change(|state| {
+            state.spares.forget_need();
+            state.watched = state.used_bytes > 0;
+            state.watched
+        })
+    }
+
+    fn release(&self, holder: u64, held: Held) {
+        self.change(|state| {
+            state.give_back(holder, held);
+            self.grant_waiting(state);
+        });
     }
 
     /// Hands out what is free. It stops at the first tenant whose turn it is
@@ -119,234 +174,64 @@ impl Budget {
                     while holder.queue.front().is_some_and(|w| w.granted.is_closed()) {
                         holder.queue.pop_front();
                     }
-                    let bytes = holder.queue.front()?.bytes;
-                    (holder.used_bytes + bytes <= self.share_bytes).then_some((
+                    let wish = holder.queue.front()?.wish;
+                    (holder.used_bytes + wish.bytes <= self.share_bytes).then_some((
                         holder.used_bytes,
                         *id,
-                        bytes,
+                        wish,
                     ))
                 })
-                .min();
-            let Some((_, id, bytes)) = next else { return };
-            if state.used_bytes + bytes > self.total_bytes {
+                .min_by_key(|(used_bytes, id, _)| (*used_bytes, *id));
+            let Some((_, id, wish)) = next else { return };
+            if state.used_bytes + wish.bytes > self.total_bytes {
                 return;
             }
             let waiter = state.holders.get_mut(&id).and_then(|h| h.queue.pop_front());
-            if waiter.is_some_and(|waiter| waiter.granted.send(()).is_ok()) {
-                self.take(state, id, bytes);
+            let Some(waiter) = waiter else { return };
+            let held = self.take(state, id, wish);
+            if let Err(held) = waiter.granted.send(held) {
+                state.give_back(id, held);
             }
         }
     }
 
-    fn take(&self, state: &mut State, id: u64, bytes: usize) {
-        debug_assert!(state.used_bytes + bytes <= self.total_bytes);
+    /// Gives what is wished for. A spare mapping counts as long as it is.
+    fn take(&self, state: &mut State, id: u64, wish: Wish) -> Held {
+        let own_bytes = state.holders.get(&id).map_or(0, |it| it.used_bytes);
+        let left = self.total_bytes - state.used_bytes;
+        let left = left.min(self.share_bytes - own_bytes);
+        let mapping = wish.most_spare.and_then(|most| {
+            let lengths = wish.bytes..=most.min(left);
+            state.spares.take(&lengths)
+        });
+        let bytes = mapping.as_ref().map_or(wish.bytes, |mapping| mapping.len());
         state.used_bytes += bytes;
+        debug_assert!(state.used_bytes <= self.total_bytes);
         state.peak_bytes = state.peak_bytes.max(state.used_bytes);
         if let Some(holder) = state.holders.get_mut(&id) {
             holder.used_bytes += bytes;
         }
+        Held { bytes, mapping }
     }
 }
 
-/// One tenant's part of a [`Budget`].
-#[derive(Clone, Debug)]
-pub struct Share {
-    inner: Arc<ShareInner>,
-}
-
-#[derive(Debug)]
-struct ShareInner {
-    budget: Arc<Budget>,
-    holder: u64,
-}
-
-impl Drop for ShareInner {
-    fn drop(&mut self) {
-        // Permits hold their share, so nothing is in use any more.
-        self.budget.lock().holders.remove(&self.holder);
-    }
-}
-
-impl Share {
-    /// Waits for a permit for `bytes`, or for the whole share if that is less.
-    ///
-    /// # Errors
-    /// [`Exhausted`] when there was none in time.
-    pub async fn acquire(&self, bytes: usize) -> Result<Permit, Exhausted> {
-        let budget = &self.inner.budget;
-        let bytes = bytes.min(budget.share_bytes);
-        let (granted, mut waiting) = oneshot::channel();
-        {
-            let mut state = budget.lock();
-            if let Some(holder) = state.holders.get_mut(&self.inner.holder) {
-                holder.queue.push_back(Waiter { bytes, granted });
-            }
-            budget.grant_waiting(&mut state);
-        }
-        // Made before the wait, so that a grant is given back if the caller is
-        // dropped between being granted and being told.
-        let mut grant = Grant {
-            share: self,
-            bytes,
-            waiting: &mut waiting,
-            taken: false,
-        };
-        match tokio::time::timeout(budget.patience, &mut *grant.waiting).await {
-            Ok(Ok(())) => {
-                grant.taken = true;
-                drop(grant);
-                Ok(self.permit(bytes))
-            }
-            _ => Err(Exhausted),
-        }
-    }
-
-    /// A permit for `bytes` if nobody has to wait for it, and if half of the
-    /// budget is left then: for what is useful but not needed.
-    #[must_use]
-    pub fn try_acquire(&self, bytes: usize) -> Option<Permit> {
-        let budget = &self.inner.budget;
-        let mut state = budget.lock();
-        let holder = state.holders.get(&self.inner.holder)?;
-        let fits = state.used_bytes + bytes <= budget.total_bytes / 2
-            && holder.used_bytes + bytes <= budget.share_bytes
-            && state.holders.values().all(|holder| holder.queue.is_empty());
-        if !fits {
-            return None;
-        }
-        budget.take(&mut state, self.inner.holder, bytes);
-        drop(state);
-        Some(self.permit(bytes))
-    }
-
-    fn permit(&self, bytes: usize) -> Permit {
-        Permit {
-            share: self.clone(),
-            bytes,
-        }
-    }
-}
-
-/// A wait for a permit. Dropped without `taken`, it gives back what may have
-/// been granted meanwhile.
-struct Grant<'a> {
-    share: &'a Share,
-    bytes: usize,
-    waiting: &'a mut oneshot::Receiver<()>,
-    taken: bool,
-}
-
-impl Drop for Grant<'_> {
-    fn drop(&mut self) {
-        if self.taken {
+async fn watch(budget: Weak<Budget>) {
+    loop {
+        tokio::time::sleep(SPARE_FOR).await;
+        if !budget.upgrade().is_some_and(|budget| budget.sweep()) {
             return;
         }
-        self.waiting.close();
-        let inner = &self.share.inner;
-        if self.waiting.try_recv().is_ok() {
-            inner.budget.release(inner.holder, self.bytes);
-        } else {
-            // This wish may have been the one that held up the others.
-            inner.budget.grant_waiting(&mut inner.budget.lock());
+    }
+}
+
+impl State {
+    fn give_back(&mut self, holder: u64, held: Held) {
+        self.used_bytes -= held.bytes;
+        if let Some(holder) = self.holders.get_mut(&holder) {
+            holder.used_bytes -= held.bytes;
         }
-    }
-}
-
-/// The right to hold so many bytes; given back when dropped.
-#[derive(Debug)]
-pub struct Permit {
-    share: Share,
-    bytes: usize,
-}
-
-impl Permit {
-    /// How many bytes may be held: less than asked for when the share is less.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let inner = &self.share.inner;
-        inner.budget.release(inner.holder, self.bytes);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    const PATIENCE: Duration = Duration::from_millis(20);
-
-    #[tokio::test]
-    async fn a_caller_waits_and_then_is_told_that_there_is_nothing() {
-        let budget = Budget::new(10, 10, PATIENCE);
-        let share = budget.share();
-        let held = share.acquire(8).await.unwrap();
-        assert_eq!(share.acquire(4).await.unwrap_err(), Exhausted);
-        drop(held);
-        assert_eq!(share.acquire(10).await.unwrap().bytes(), 10);
-        assert_eq!(budget.used_bytes(), 0);
-        assert_eq!(budget.peak_bytes(), 10);
-    }
-
-    #[tokio::test]
-    async fn one_tenant_cannot_take_what_is_kept_for_the_others() {
-        let budget = Budget::new(10, 7, PATIENCE);
-        let (greedy, modest) = (budget.share(), budget.share());
-        let _held = greedy.acquire(9).await.unwrap();
-        assert!(greedy.acquire(1).await.is_err());
-        assert!(modest.acquire(3).await.is_ok());
-    }
-
-    #[tokio::test]
-    async fn the_tenant_that_holds_least_is_next() {
-        let budget = Budget::new(10, 8, PATIENCE);
-        let (greedy, modest) = (budget.share(), budget.share());
-        let first = greedy.acquire(4).await.unwrap();
-        let _second = greedy.acquire(4).await.unwrap();
-        let _filler = modest.acquire(2).await.unwrap();
-        let mut wants_more = Box::pin(greedy.acquire(4));
-        let mut wants_some = Box::pin(modest.acquire(4));
-        assert!(wants_more.as_mut().now_or_never().is_none());
-        assert!(wants_some.as_mut().now_or_never().is_none());
-        drop(first);
-        assert!(
-            wants_some
-                .as_mut()
-                .now_or_never()
-                .is_some_and(|p| p.is_ok())
-        );
-    }
-
-    #[tokio::test]
-    async fn a_caller_that_goes_away_gives_its_grant_back() {
-        let budget = Budget::new(10, 10, PATIENCE);
-        let share = budget.share();
-        let held = share.acquire(10).await.unwrap();
-        let mut gone = Box::pin(share.acquire(10));
-        assert!(gone.as_mut().now_or_never().is_none());
-        drop(held);
-        assert_eq!(
-            budget.used_bytes(),
-            10,
-            "granted, but nobody has looked yet"
-        );
-        drop(gone);
-        assert_eq!(budget.used_bytes(), 0);
-    }
-
-    #[tokio::test]
-    async fn reading_ahead_never_takes_more_than_half() {
-        let budget = Budget::new(10, 10, PATIENCE);
-        let share = budget.share();
-        let ahead = share.try_acquire(5);
-        assert!(ahead.is_some());
-        assert!(share.try_acquire(1).is_none());
-        assert!(share.acquire(5).await.is_ok());
+        if let Some(mapping) = held.mapping {
+            self.spares.keep(mapping);
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod tenant;
 pub mod budget;
 pub mod metrics;
 pub mod render;
+pub mod resident;
 pub mod storage;
 
 pub mod cache;

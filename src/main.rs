@@ -180,7 +180,7 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let stop = stop_on_signals()?;
         let app = App::start(config).await?;
         tracing::info!(
@@ -191,7 +191,10 @@ fn serve(matches: &ArgMatches) -> anyhow::Result<()> {
         app.warm_up();
         app.run(stop).await;
         Ok(())
-    })
+    });
+    // A disk that does not answer must not keep the process from its end.
+    runtime.shutdown_background();
+    served
 }
 
 /// A token that is cancelled when the process is asked to end.

@@ -3,11 +3,14 @@
 //! It is a cache: nothing is synced, and whatever goes wrong with the disk is
 //! logged and otherwise as if there were none. One process has a directory;
 //! another that is given the same goes without.
+//!
+//! What the kernel has in memory is read on the spot, if it is as it should be;
+//! all else is done where a thread may block.
 
 mod entry;
 mod index;
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -19,15 +22,19 @@ use bytes::Bytes;
 use prometheus_client::metrics::counter::Counter;
 
 use self::index::{EntryId, Index};
-use super::place::{Place, make_directory};
+use super::place::{LOCK, Place, make_directory};
 use super::{CacheKey, Tenancy};
 use crate::key::Original;
 use crate::metrics::{CacheMetrics, Metrics};
+use crate::resident;
 
 /// Nobody else may read it.
 const MODE: u32 = 0o700;
 /// Trouble with the disk is logged no more often.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
+/// A file's time says so exactly when it was used. It matters only after a
+/// restart, and to write it costs more than to read the file.
+const USE_INTERVAL: Duration = Duration::from_hours(1);
 /// The clock of the index at the start: what was there before gets the times
 /// below.
 const START: u64 = 1 << 40;
@@ -36,6 +43,8 @@ const START: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct DiskCache {
     place: Place,
+    /// Files can be read without blocking, if they are in memory.
+    resident: bool,
     max_bytes: u64,
     index: Mutex<Index>,
     /// Held while it is found out what is there.
@@ -55,8 +64,10 @@ impl DiskCache {
     /// When the directory cannot be used, or another process has it
     /// ([`io::ErrorKind::WouldBlock`]).
     pub fn open(directory: &Path, max_bytes: u64, metrics: &Metrics) -> io::Result<Self> {
+        let place = Place::take(directory.join("thumbnails"), MODE)?;
         Ok(Self {
-            place: Place::take(directory.join("thumbnails"), MODE)?,
+            resident: resident::is_possible(place.root(), LOCK),
+            place,
             max_bytes,
             index: Mutex::new(Index::starting_at(START)),
             scanning: Mutex::default(),
@@ -108,6 +119,9 @@ impl DiskCache {
         if self.scanned.load(Ordering::Acquire) && !self.lock().contains(id) {
             return None;
         }
+        if let Some(thumbnail) = self.read_at_once(id, key) {
+            return Some(thumbnail);
+        }
         let key = key.clone();
         self.off_the_threads(move |cache| cache.read(id, &key))
             .await
@@ -152,6 +166,18 @@ impl DiskCache {
         tokio::task::spawn_blocking(move || work(&cache)).await.ok()
     }
 
+    /// A thumbnail with which there is nothing to do but to hand it out.
+    fn read_at_once(&self, id: EntryId, key: &CacheKey) -> Option<Bytes> {
+        let file = self
+            .resident
+            .then(|| resident::open(self.place.root(), &id.path()))??;
+        let about = file.metadata().ok().filter(|about| !is_stale(about))?;
+        let bytes = resident::read(&file, 0, about.len())?;
+        let thumbnail = entry::thumbnail_in(&bytes, key)?;
+        self.lock().note(id, about.len());
+        Some(thumbnail)
+    }
+
     fn read(&self, id: EntryId, key: &CacheKey) -> Option<Bytes> {
         match self.read_file(id) {
             Ok(file) => {
@@ -180,8 +206,10 @@ impl DiskCache {
         let file = File::open(self.path(id))?;
         let mut bytes = Vec::new();
         (&file).take(entry::MAX_BYTES).read_to_end(&mut bytes)?;
-        // So that it is among the last to go after a restart, too.
-        let _ = file.set_modified(SystemTime::now());
+        if is_stale(&file.metadata()?) {
+            // So that it is among the last to go after a restart, too.
+            let _ = file.set_modified(SystemTime::now());
+        }
         Ok(bytes)
     }
 
@@ -234,7 +262,7 @@ impl DiskCache {
     }
 
     fn path(&self, id: EntryId) -> PathBuf {
-        self.place.root().join(id.folder()).join(id.to_string())
+        self.place.root().join(id.path())
     }
 
     fn report(&self) {
@@ -256,6 +284,12 @@ impl DiskCache {
         // The state is consistent whenever the lock is free.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// True when the time of a file that is being used has to be set anew.
+fn is_stale(about: &Metadata) -> bool {
+    let modified = about.modified().unwrap_or(UNIX_EPOCH);
+    modified.elapsed().is_ok_and(|age| age > USE_INTERVAL)
 }
 
 fn new_file(path: &Path) -> io::Result<File> {

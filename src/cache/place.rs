@@ -12,6 +12,9 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 
+/// The file that is there as long as the directory is this process's.
+pub const LOCK: &str = "lock";
+
 /// A directory with a `lock`, and with a `tmp` for what is not complete.
 /// Everything here blocks.
 #[derive(Debug)]
@@ -92,7 +95,7 @@ fn locked(root: &Path, mode: u32) -> io::Result<File> {
     fs::set_permissions(root, Permissions::from_mode(mode))?;
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
-    let lock = options.open(root.join("lock"))?;
+    let lock = options.open(root.join(LOCK))?;
     flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
     Ok(lock)
 }

@@ -127,7 +127,7 @@ fn stream_of(
     memory: Permit,
 ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, zip::ArchiveError<StoreError>>> {
     zip::stream(plan, move |index| {
-        // Held until the last file has been opened.
+        // Held as long as anything of the archive may be sent.
         let _ = &memory;
         let tenant = Arc::clone(&tenant);
         let Found { key, info, .. } = &found[index];

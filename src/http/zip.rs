@@ -137,12 +137,12 @@ fn add(a: u64, b: u64) -> u64 {
 #[derive(Debug, Error)]
 pub enum ArchiveError<E> {
     /// An entry could not be opened or read to its end.
-    #[error("entry {index} of the archive could not be read")]
-    Source {
+    #[error("entry {index} of the archive could not be read: {reason}")]
+    Unread {
         /// Its place in the plan.
         index: usize,
-        /// The reason.
-        source: E,
+        /// Why.
+        reason: E,
     },
     /// An entry has not the size that was planned.
     #[error("entry {index} of the archive has not the size that was announced")]
@@ -226,7 +226,7 @@ where
     async fn open_entry(&mut self, index: usize) -> Result<Bytes, ArchiveError<E>> {
         let stream = (self.open)(index)
             .await
-            .map_err(|source| ArchiveError::Source { index, source })?;
+            .map_err(|reason| ArchiveError::Unread { index, reason })?;
         let entry = &self.plan.entries[index];
         self.step = Step::Body(Body {
             stream,
@@ -259,7 +259,7 @@ impl<E> Body<E> {
                 .then_some(None)
                 .ok_or(ArchiveError::WrongSize { index });
         };
-        let chunk = chunk.map_err(|source| ArchiveError::Source { index, source })?;
+        let chunk = chunk.map_err(|reason| ArchiveError::Unread { index, reason })?;
         self.remaining_bytes = self
             .remaining_bytes
             .checked_sub(chunk.len() as u64)

@@ -1,9 +1,8 @@
 //! Part buffers: memory taken from the [budget](crate::budget) before it is
-//! touched, and given back to the system, not only to the allocator, as soon
-//! as the last reader drops its [`Bytes`].
+//! touched, and given back to it as soon as the last reader drops its
+//! [`Bytes`]. Large ones are mappings, which do not stay with the allocator.
 
 use bytes::Bytes;
-use memmap2::MmapMut;
 
 use crate::budget::{Exhausted, Permit, Share};
 
@@ -13,15 +12,11 @@ const MIN_MAPPING_BYTES: usize = 128 * 1024;
 /// A buffer being filled.
 #[derive(Debug)]
 pub struct Buffer {
-    memory: Memory,
+    /// Has the memory, if it is a mapping.
+    permit: Permit,
+    /// It is this, if not.
+    allocated: Box<[u8]>,
     len: usize,
-    _permit: Permit,
-}
-
-#[derive(Debug)]
-enum Memory {
-    Allocated(Box<[u8]>),
-    Mapped(MmapMut),
 }
 
 impl Buffer {
@@ -30,35 +25,34 @@ impl Buffer {
     /// # Errors
     /// [`Exhausted`] when the memory was not to be had in time.
     pub async fn acquire(share: &Share, bytes: usize) -> Result<Self, Exhausted> {
-        Self::new(share.acquire(bytes).await?)
+        if bytes >= MIN_MAPPING_BYTES {
+            return Ok(Self::new(share.acquire_mapped(bytes).await?));
+        }
+        let permit = share.acquire(bytes).await?;
+        Ok(Self {
+            allocated: vec![0; permit.bytes()].into_boxed_slice(),
+            ..Self::new(permit)
+        })
     }
 
     /// A buffer for `bytes` if the memory can be spared.
     #[must_use]
     pub fn try_acquire(share: &Share, bytes: usize) -> Option<Self> {
-        Self::new(share.try_acquire(bytes)?).ok()
+        share.try_acquire_mapped(bytes).map(Self::new)
     }
 
-    fn new(permit: Permit) -> Result<Self, Exhausted> {
-        let bytes = permit.bytes();
-        let memory = if bytes < MIN_MAPPING_BYTES {
-            Memory::Allocated(vec![0; bytes].into_boxed_slice())
-        } else {
-            Memory::Mapped(MmapMut::map_anon(bytes).map_err(|_| Exhausted)?)
-        };
-        Ok(Self {
-            memory,
+    fn new(permit: Permit) -> Self {
+        Self {
+            permit,
+            allocated: Box::default(),
             len: 0,
-            _permit: permit,
-        })
+        }
     }
 
     /// Takes as many of `bytes` as there is room for, and says how many.
     pub fn fill(&mut self, bytes: &[u8]) -> usize {
-        let room = match &mut self.memory {
-            Memory::Allocated(memory) => &mut memory[self.len..],
-            Memory::Mapped(memory) => &mut memory[self.len..],
-        };
+        let memory = self.permit.memory_mut().unwrap_or(&mut self.allocated);
+        let room = &mut memory[self.len..];
         let count = room.len().min(bytes.len());
         room[..count].copy_from_slice(&bytes[..count]);
         self.len += count;
@@ -74,10 +68,7 @@ impl Buffer {
     /// How many bytes fit in all.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        match &self.memory {
-            Memory::Allocated(memory) => memory.len(),
-            Memory::Mapped(memory) => memory.len(),
-        }
+        self.permit.bytes()
     }
 
     /// What has been filled in, shared without copying.
@@ -89,10 +80,8 @@ impl Buffer {
 
 impl AsRef<[u8]> for Buffer {
     fn as_ref(&self) -> &[u8] {
-        match &self.memory {
-            Memory::Allocated(memory) => &memory[..self.len],
-            Memory::Mapped(memory) => &memory[..self.len],
-        }
+        // Nothing but what has been filled in: others had the same memory.
+        &self.permit.memory().unwrap_or(&self.allocated)[..self.len]
     }
 }
 
@@ -118,6 +107,17 @@ mod tests {
             assert_eq!(&slice[..], b"el");
             drop(slice);
             assert_eq!(budget.used_bytes(), 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_sees_what_others_had_in_the_same_memory() {
+        let budget = Budget::new(2 << 20, 2 << 20, Duration::ZERO);
+        let share = budget.share();
+        for bytes in [b"a secret".as_slice(), b"a word"] {
+            let mut buffer = Buffer::acquire(&share, 1 << 20).await.unwrap();
+            buffer.fill(bytes);
+            assert_eq!(buffer.freeze(), bytes);
         }
     }
 }

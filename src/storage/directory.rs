@@ -5,11 +5,15 @@
 //! and digest are an extended attribute of each file (see `record`).
 //! `{root}/tmp` holds what is still being written.
 //!
-//! An object is written without a name, made durable, and then named in one
+//! An object is written outside of the tree, made durable, and then named in one
 //! step; hence no reader, and no crash, ever meets a part of one. A file that
 //! has a name is never written to again. Several processes may share a root.
+//!
+//! What the kernel has in memory is opened and, if it is small, read on the spot;
+//! all else is done where a thread may block.
 
 mod errors;
+mod known;
 mod listing;
 mod reading;
 mod record;
@@ -28,6 +32,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 use tokio::task::{self, JoinHandle};
 
+use self::known::Known;
 use self::reading::Remaining;
 use self::record::Record;
 use self::staging::{StagedFile, Staging};
@@ -37,8 +42,8 @@ use super::{
     BlobStore, GetOptions, Object, ObjectInfo, Page, Payload, PayloadError, PutMode, PutRequest,
     StoreError, Stored,
 };
-use crate::digest::{Digest, Hasher};
 use crate::key::StoreKey;
+use crate::resident;
 
 /// How many objects are listed at a time in order to be removed.
 const REMOVED_AT_ONCE: usize = 1000;
@@ -71,6 +76,9 @@ pub struct DirectoryStore {
     tree: Tree,
     staging: Arc<Staging>,
     names: Arc<Names>,
+    known: Arc<Known>,
+    /// Files can be read without blocking, if they are in memory.
+    resident: bool,
 }
 
 impl DirectoryStore {
@@ -99,6 +107,8 @@ impl DirectoryStore {
             tree: Tree::new(&objects),
             staging,
             names: Arc::default(),
+            known: Arc::default(),
+            resident: resident::is_possible(&tmp, staging::LOCK),
         })
     }
 
@@ -147,31 +157,32 @@ impl DirectoryStore {
 
     fn open_object(&self, key: &StoreKey, options: &GetOptions) -> Result<Object, StoreError> {
         let file = self.tree.open(key)?;
-        let info = record::describe(&file)?;
-        let changed = |etag: &String| *etag != info.etag;
-        if options.if_match.as_ref().is_some_and(changed) {
-            return Err(StoreError::PreconditionFailed);
-        }
-        let size_bytes = info.size_bytes;
-        let out_of_range = StoreError::RangeNotSatisfiable { size_bytes };
-        let range = match options.range {
-            None => None,
-            Some(range) => Some(range.resolve(size_bytes).ok_or(out_of_range)?),
-        };
-        let (next, end) = range.map_or((0, size_bytes), |(first, last)| (first, last + 1));
-        let whole = (next, end) == (0, size_bytes);
-        let check = |digest: Digest| (Hasher::default(), digest);
-        let body = Remaining {
-            file,
-            next,
-            end,
-            check: info.digest.filter(|_| whole).map(check),
-        };
+        let info = self.known.describe(&file)?;
+        let (range, body) = Remaining::of(file, &info, options)?;
         Ok(Object {
             info,
             range,
             body: body.into_body(),
         })
+    }
+
+    /// An object whose attribute is known, and whose bytes are in memory if they
+    /// are few. What is wrong with any is for [`DirectoryStore::open_object`] to
+    /// tell.
+    fn object_at_once(&self, key: &StoreKey, options: &GetOptions) -> Option<Object> {
+        let (file, info) = self.find_at_once(key)?;
+        let (range, body) = Remaining::of(file, &info, options).ok()?;
+        Some(Object {
+            info,
+            range,
+            body: body.at_once()?,
+        })
+    }
+
+    fn find_at_once(&self, key: &StoreKey) -> Option<(File, ObjectInfo)> {
+        let file = self.resident.then(|| self.tree.open_at_once(key))??;
+        let info = self.known.recall(&file)?;
+        Some((file, info))
     }
 
     fn remove_all(&self, prefix: &str) -> Result<u64, StoreError> {
@@ -216,14 +227,20 @@ impl BlobStore for DirectoryStore {
     }
 
     async fn get(&self, key: &StoreKey, options: GetOptions) -> Result<Object, StoreError> {
+        if let Some(object) = self.object_at_once(key, &options) {
+            return Ok(object);
+        }
         let key = key.clone();
         self.on_disk(move |store| store.open_object(&key, &options))
             .await
     }
 
     async fn head(&self, key: &StoreKey) -> Result<ObjectInfo, StoreError> {
+        if let Some((_, info)) = self.find_at_once(key) {
+            return Ok(info);
+        }
         let key = key.clone();
-        self.on_disk(move |store| record::describe(&store.tree.open(&key)?))
+        self.on_disk(move |store| store.known.describe(&store.tree.open(&key)?))
             .await
     }
 

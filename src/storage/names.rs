@@ -50,8 +50,8 @@ impl Names {
     }
 }
 
-/// 16 hex digits that nobody else has, in whatever process: a count, hashed
-/// with a key that the system's randomness was asked for once.
+/// 16 hex digits that hardly anybody else has, in whatever process: a count,
+/// hashed with a key that the system's randomness was asked for once.
 #[must_use]
 pub fn nonce() -> String {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);

@@ -78,14 +78,15 @@ impl PartReader {
         let mut buffer = Buffer::acquire(&self.share, self.wanted_bytes())
             .await
             .map_err(|_| StoreError::Busy)?;
+        let mut crc64 = crc_fast::Digest::new(Crc64Nvme);
         while !buffer.is_full() && self.fetch().await? {
-            let taken = buffer.fill(&self.pending);
-            self.hasher.update(&self.pending[..taken]);
-            self.size_bytes += taken as u64;
-            self.pending = self.pending.split_off(taken);
+            let taken = self.pending.split_to(buffer.fill(&self.pending));
+            self.hasher.update(&taken);
+            crc64.update(&taken);
+            self.size_bytes += taken.len() as u64;
         }
         let bytes = buffer.freeze();
-        let crc64 = crc_fast::checksum(Crc64Nvme, &bytes);
+        let crc64 = crc64.finalize();
         let len = bytes.len() as u64;
         // To combine takes as long as to make the checksum of a hundred times
         // what most uploads have in all.

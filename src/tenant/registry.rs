@@ -53,7 +53,7 @@ struct Origin<T> {
     open: Open<T>,
 }
 
-/// What a refresh has found. All lists are in the order of the ids.
+/// What a refresh has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// The tenants that are newly in force.

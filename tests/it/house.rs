@@ -14,7 +14,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const FLOORS: &[&[&str]] = &[
     &["digest", "key"],
     &["tenant"],
-    &["budget", "metrics"],
+    &["budget", "metrics", "resident"],
     &["render", "storage"],
     &["cache"],
     &["leases", "quota", "thumbnails"],

@@ -32,9 +32,9 @@ impl EntryId {
         Self(id)
     }
 
-    /// The folder that the file lies in, one of 256.
-    pub(super) fn folder(self) -> String {
-        format!("{:02x}", self.0[TENANT_BYTES])
+    /// Where the file lies: in one of 256 folders.
+    pub(super) fn path(self) -> String {
+        format!("{:02x}/{self}", self.0[TENANT_BYTES])
     }
 
     /// Reads the name of a file.

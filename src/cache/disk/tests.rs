@@ -69,6 +69,39 @@ async fn what_was_used_last_stays_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn file_tells_within_an_hour_when_it_was_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = key("a", 1, 100);
+    let cache = open(&directory);
+    cache.put(&key, &thumbnail(1)).await;
+    let file = File::options().write(true).open(path_of(&cache, &key));
+    let file = file.unwrap();
+    for (age, is_set) in [(USE_INTERVAL / 2, false), (USE_INTERVAL * 2, true)] {
+        let used = SystemTime::now() - age;
+        file.set_modified(used).unwrap();
+        assert_eq!(cache.get(&key).await, Some(thumbnail(1)));
+        let modified = file.metadata().unwrap().modified().unwrap();
+        assert_eq!(modified > used + USE_INTERVAL, is_set);
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_as_it_should_be_is_read_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = key("a", 1, 100);
+    let cache = open(&directory);
+    let at_once = || cache.read_at_once(EntryId::of(&key), &key);
+    cache.put(&key, &thumbnail(1)).await;
+    let read = cache.resident.then(|| thumbnail(1));
+    assert_eq!(at_once(), read);
+    fs::write(path_of(&cache, &key), b"damaged").unwrap();
+    assert_eq!(at_once(), None);
+    fs::remove_file(path_of(&cache, &key)).unwrap();
+    assert_eq!(at_once(), None);
+    assert!(cache.lock().contains(EntryId::of(&key)));
+}
+
+#[tokio::test]
 async fn damaged_files_are_noticed_counted_and_removed() {
     let directory = tempfile::tempdir().unwrap();
     let (mine, other) = (key("a", 1, 100), key("b", 1, 100));

@@ -133,10 +133,10 @@ fn body_that_breaks_ends_the_archive_with_its_error() {
     let plan = Plan::new(vec![plan_entry("a", 0), plan_entry("b", 3)]);
     let broken = vec![Ok(Bytes::from_static(b"12")), Err("broken")];
     let mut items = emitted(plan, &[Vec::new(), broken]);
-    let Some(Err(ArchiveError::Source { index, source })) = items.pop() else {
+    let Some(Err(ArchiveError::Unread { index, reason })) = items.pop() else {
         panic!("the archive went on");
     };
-    assert_eq!((index, source), (1, "broken"));
+    assert_eq!((index, reason), (1, "broken"));
     assert!(items.iter().all(Result::is_ok));
 }
 
@@ -147,9 +147,9 @@ fn entry_that_cannot_be_opened_leaves_no_trace_but_the_error() {
     let items: Vec<Result<Bytes, _>> = stream(plan, open).collect().now_or_never().unwrap();
     assert!(matches!(
         items[..],
-        [Err(ArchiveError::Source {
+        [Err(ArchiveError::Unread {
             index: 0,
-            source: "gone"
+            reason: "gone"
         })]
     ));
 }

@@ -49,10 +49,7 @@ impl Record {
 
 /// What is known of the object in an open file. A directory, a FIFO and the
 /// like are no objects.
-pub(super) fn describe(file: &File) -> Result<ObjectInfo, StoreError> {
-    let metadata = file
-        .metadata()
-        .map_err(|error| errors::write_error(&error))?;
+pub(super) fn describe(file: &File, metadata: &Metadata) -> Result<ObjectInfo, StoreError> {
     if !metadata.is_file() {
         return Err(StoreError::NotFound);
     }
@@ -72,7 +69,7 @@ pub(super) fn describe(file: &File) -> Result<ObjectInfo, StoreError> {
         record.map_or((None, None), |it| (it.content_type, it.file_name));
     Ok(ObjectInfo {
         size_bytes,
-        etag: etag(digest, &metadata),
+        etag: etag(digest, metadata),
         modified,
         content_type,
         file_name,

@@ -16,7 +16,8 @@ use bytes::Bytes;
 use super::record::Record;
 use crate::digest::{Digest, Hasher};
 
-const LOCK: &str = "lock";
+/// Locked by a process that opens the store, and by each in its own directory.
+pub(super) const LOCK: &str = "lock";
 
 /// This process's directory of unfinished files.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ impl Staging {
         })
     }
 
-    /// Makes an empty file without a name in the store.
+    /// Makes an empty file outside of the store's tree.
     pub(super) fn create(self: &Arc<Self>) -> io::Result<StagedFile> {
         let number = self.next_file.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.join(number.to_string());

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::symlink;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 use super::*;
+use crate::digest::Digest;
 use crate::key::{FileKey, Layout};
 use crate::storage::contract::{self, collect, pattern, stalling_payload};
 use crate::storage::{ByteRange, model};
@@ -175,6 +176,49 @@ async fn file_cut_off_while_it_is_read_never_ends_short() {
     let object = bench.store.get(&key("b"), options).await.unwrap();
     fs::write(bench.file("b"), "short").unwrap();
     assert!(matches!(collect(object).await, Err(StoreError::Corrupt)));
+}
+
+#[tokio::test]
+async fn object_in_memory_is_read_at_once_unless_something_is_wrong() {
+    let bench = Bench::new();
+    let store = &bench.store;
+    if !store.resident {
+        return;
+    }
+    bench.create("a", b"0123456789").await;
+    let whole = GetOptions::default();
+    let ranged = |range| GetOptions {
+        range: Some(range),
+        if_match: None,
+    };
+    assert!(store.object_at_once(&key("a"), &whole).is_none(), "too new");
+    let file = File::open(bench.file("a")).unwrap();
+    let info = store.head(&key("a")).await.unwrap();
+    let remember = || {
+        let later = SystemTime::now() + Duration::from_secs(10);
+        let about = file.metadata().unwrap();
+        store.known.remember(&about, &info, later);
+    };
+    remember();
+    for (options, bytes) in [
+        (whole.clone(), "0123456789"),
+        (ranged(ByteRange::Last(3)), "789"),
+    ] {
+        let object = store.object_at_once(&key("a"), &options).unwrap();
+        assert_eq!(object.info, info);
+        assert_eq!(collect(object).await.unwrap(), bytes.as_bytes());
+    }
+    let other = GetOptions {
+        if_match: Some("other".to_owned()),
+        range: None,
+    };
+    for refused in [other, ranged(ByteRange::From(10))] {
+        assert!(store.object_at_once(&key("a"), &refused).is_none());
+    }
+    fs::write(bench.file("a"), "012345678?").unwrap();
+    assert!(store.object_at_once(&key("a"), &whole).is_none(), "changed");
+    remember();
+    assert!(store.object_at_once(&key("a"), &whole).is_none(), "damaged");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use super::errors::{read_errno, text, write_errno};
 use super::staging::StagedFile;
 use crate::key::StoreKey;
+use crate::resident;
 use crate::storage::StoreError;
 
 /// How often a directory may vanish under a writer before it gives up.
@@ -54,6 +55,11 @@ impl Tree {
     pub(super) fn open(&self, key: &StoreKey) -> Result<File, StoreError> {
         let place = self.find(key.as_str())?;
         open_file(&place.folder, place.name).map_err(read_errno)
+    }
+
+    /// The same, if it can be done without blocking.
+    pub(super) fn open_at_once(&self, key: &StoreKey) -> Option<File> {
+        resident::open(&self.objects, key.as_str())
     }
 
     /// Gives a sealed file the name `key`, which must be free.

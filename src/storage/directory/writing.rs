@@ -21,7 +21,7 @@ const BATCH_CHUNKS: usize = 64;
 type Chunks = stream::Fuse<BoxStream<'static, Result<Bytes, PayloadError>>>;
 type Writing = JoinHandle<Result<StagedFile, StoreError>>;
 
-/// Writes the whole payload to a file without a name, or fails.
+/// Writes the whole payload to a staged file, or fails.
 pub(super) async fn receive(
     staging: Arc<Staging>,
     payload: Payload,

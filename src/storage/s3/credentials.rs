@@ -143,11 +143,14 @@ impl Renewed {
     /// can cut short.
     fn renewal(&self, state: &mut State) -> Shared<BoxFuture<'static, Outcome>> {
         let begin = || {
-            let this = self.clone();
+            let (this, next) = (self.clone(), self.clone());
             let task = tokio::spawn(async move { this.renew().await });
-            let failed =
-                |error: tokio::task::JoinError| Err(Failure::Unavailable(error.to_string()));
-            let outcome = async move { task.await.unwrap_or_else(failed) };
+            let outcome = async move {
+                task.await.unwrap_or_else(|panicked| {
+                    next.state().renewal = None;
+                    Err(Failure::Unavailable(panicked.to_string()))
+                })
+            };
             outcome.boxed().shared()
         };
         state.renewal.get_or_insert_with(begin).clone()

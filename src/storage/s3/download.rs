@@ -156,12 +156,12 @@ impl S3Store {
         let Some((first, last)) = wanted else {
             return Err(StoreError::RangeNotSatisfiable { size_bytes });
         };
-        if received.start != first || size_bytes == 0 {
-            // A server that ignores ranges sends the object from its start.
-            return match range {
-                None => Ok(empty(info)),
-                Some(_) => Err(StoreError::Unavailable("S3 ignored a range".into())),
-            };
+        if size_bytes == 0 {
+            return Ok(empty(info));
+        }
+        // A server that ignores ranges sends the object from its start.
+        if received.start != first {
+            return Err(StoreError::Unavailable("S3 sent another range".into()));
         }
         let source = Source {
             store: self.clone(),
