@@ -143,7 +143,7 @@ async fn connections(kura: &Server) -> String {
         progress(&format!("{count} connections"));
         let level = Level::measure(
             kura,
-            &get,
+            std::slice::from_ref(&get),
             count,
             if crate::quick() { 1000.0 } else { RATE },
         );

@@ -1,6 +1,8 @@
 //! How many small requests does Kura answer before it falls behind, how late,
 //! and at what cost? nginx hands out the same bytes from a file.
 
+use std::path::Path;
+
 use crate::load::{self, Call, Payload};
 use crate::peers::{kura_get, kura_post};
 use crate::plot::{Axis, Plot, Series};
@@ -32,13 +34,13 @@ pub(crate) struct Level {
 impl Level {
     pub(crate) fn measure(
         server: &Server,
-        call: &Call,
+        calls: &[Call],
         connections: usize,
         per_second: f64,
     ) -> Self {
         let cpu = server.cpu();
         let waves = Waves {
-            calls: std::slice::from_ref(call),
+            calls,
             connections,
             per_second,
             seconds: scaled(2000, 300) as f64 / 1000.0,
@@ -66,7 +68,7 @@ pub(crate) async fn ask() -> String {
     load::run(1, 1, &|_| file.clone()).await;
     let bytes = crate::support::pattern(1, 4096);
     let get = kura_get(&kura, "default", "small.bin");
-    answer += &compare("GET of 4 KB", "storm-files", None, &kura, &get, &bytes);
+    answer += &compare("GET of 4 KB", "storm-files", None, &kura, &[get], &bytes);
 
     let warm = Warm::on(&kura).await;
     answer += &compare(
@@ -74,7 +76,7 @@ pub(crate) async fn ask() -> String {
         "storm-thumbnails",
         Some(GOAL),
         &kura,
-        &warm.call,
+        &warm.calls,
         &warm.bytes,
     );
     answer
@@ -85,29 +87,39 @@ fn compare(
     name: &str,
     aim: Option<Goal>,
     kura: &Server,
-    call: &Call,
+    calls: &[Call],
     bytes: &[u8],
 ) -> String {
     let root = tempfile::tempdir().unwrap();
-    std::fs::write(root.path().join("file"), bytes).unwrap();
     let nginx = Server::files(root.path());
     progress(&format!("{what}, Kura"));
-    let ours = rise(kura, call);
+    let ours = rise(kura, calls);
     let theirs = nginx.map(|nginx| {
         progress(&format!("{what}, nginx"));
-        rise(&nginx, &Call::get(&nginx.address, "/file"))
+        let calls = copies(&nginx, root.path(), bytes, calls.len());
+        rise(&nginx, &calls)
     });
     show(what, name, aim, bytes.len(), &ours, theirs.as_deref())
 }
 
+/// So many files of the same bytes, to be read from a server of files.
+pub(crate) fn copies(server: &Server, root: &Path, bytes: &[u8], count: usize) -> Vec<Call> {
+    let copy = |number| {
+        let name = format!("file-{number}");
+        std::fs::write(root.join(&name), bytes).unwrap();
+        Call::get(&server.address, format!("/{name}"))
+    };
+    (0..count).map(copy).collect()
+}
+
 /// Up to the first rate that it does not keep up with.
-fn rise(server: &Server, call: &Call) -> Vec<Level> {
+fn rise(server: &Server, calls: &[Call]) -> Vec<Level> {
     let mut levels: Vec<Level> = Vec::new();
     for rate in RATES.iter().take(scaled(RATES.len(), 4)) {
-        let mut level = Level::measure(server, call, CONNECTIONS, *rate);
+        let mut level = Level::measure(server, calls, CONNECTIONS, *rate);
         if !level.keeps_up() {
             // Something else may have held the machine up.
-            level = Level::measure(server, call, CONNECTIONS, *rate);
+            level = Level::measure(server, calls, CONNECTIONS, *rate);
         }
         let kept_up = level.keeps_up();
         levels.push(level);

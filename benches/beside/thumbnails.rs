@@ -15,7 +15,7 @@ use crate::peers::{kura_post, token};
 use crate::report::{Goal, Table, goal, number, or_not_run};
 use crate::rounds::median;
 use crate::server::{Server, has};
-use crate::storm::Level;
+use crate::storm::{Level, copies};
 use crate::support::pattern;
 use crate::tools::{CONVERT, Tool};
 use crate::{progress, scaled};
@@ -70,27 +70,44 @@ async fn upload(kura: &Server, picture: &[u8]) -> Call {
     Call::get(&kura.address, path).header("authorization", token("default"))
 }
 
-/// A thumbnail that is there already.
+/// Thumbnails that are there already: of one picture, in many files.
 pub(crate) struct Warm {
-    pub(crate) call: Call,
+    pub(crate) calls: Vec<Call>,
     pub(crate) bytes: Bytes,
-    tag: String,
 }
 
 impl Warm {
     pub(crate) async fn on(kura: &Server) -> Self {
-        let call = upload(kura, &photograph()).await;
-        let get = reqwest::Client::new().get(kura.url(&call.path));
-        let reply = get
-            .header("authorization", token("default"))
-            .send()
-            .await
-            .unwrap();
-        let reply = reply.error_for_status().unwrap();
-        let tag = reply.headers()["etag"].to_str().unwrap().to_owned();
-        let bytes = reply.bytes().await.unwrap();
-        Self { call, bytes, tag }
+        let picture = photograph();
+        let (mut calls, mut bytes) = (Vec::new(), Bytes::new());
+        for _ in 0..scaled(64, 4) {
+            let call = upload(kura, &picture).await;
+            let reply = fetch(&call).await;
+            bytes = reply.bytes().await.unwrap();
+            calls.push(call);
+        }
+        Self { calls, bytes }
     }
+}
+
+async fn fetch(call: &Call) -> reqwest::Response {
+    let get = reqwest::Client::new().get(format!("http://{}{}", call.address, call.path));
+    let get = call
+        .headers
+        .iter()
+        .fold(get, |get, (name, value)| get.header(*name, value));
+    get.send().await.unwrap().error_for_status().unwrap()
+}
+
+/// The same calls by who has the answers already.
+async fn known(calls: &[Call]) -> Vec<Call> {
+    let mut known = Vec::new();
+    for call in calls {
+        let reply = fetch(call).await;
+        let tag = reply.headers()["etag"].to_str().unwrap();
+        known.push(call.clone().header("if-none-match", tag));
+    }
+    known
 }
 
 pub(crate) async fn ask() -> String {
@@ -160,25 +177,16 @@ async fn there() -> String {
     let disk = Server::kura(&[("KURA_CACHE_MEMORY_BYTES", "0")]);
     let on_disk = Warm::on(&disk).await;
     let root = tempfile::tempdir().unwrap();
-    std::fs::write(root.path().join("file"), &warm.bytes).unwrap();
     let nginx = Server::files(root.path());
-    let file_tag = match &nginx {
-        Some(nginx) => reqwest::get(nginx.url("/file")).await.unwrap().headers()["etag"]
-            .to_str()
-            .unwrap()
-            .to_owned(),
-        None => String::new(),
+    let files = match &nginx {
+        Some(nginx) => copies(nginx, root.path(), &warm.bytes, warm.calls.len()),
+        None => Vec::new(),
     };
-    let if_none_match = |call: &Call, tag: &str| call.clone().header("if-none-match", tag);
-    let of_nginx = |call: fn(&Server) -> Call| nginx.as_ref().map(|nginx| (nginx, call(nginx)));
-    let file = of_nginx(|nginx| Call::get(&nginx.address, "/file"));
-    let known = file
-        .as_ref()
-        .map(|(nginx, call)| (*nginx, if_none_match(call, &file_tag)));
+    let (known_of_ours, known_files) = (known(&warm.calls).await, known(&files).await);
     let rows = [
-        ("in memory", &memory, warm.call.clone(), &file),
-        ("on disk", &disk, on_disk.call, &file),
-        ("304", &memory, if_none_match(&warm.call, &warm.tag), &known),
+        ("in memory", &memory, warm.calls, &files),
+        ("on disk", &disk, on_disk.calls, &files),
+        ("304", &memory, known_of_ours, &known_files),
     ];
     let mut table = Table::new(&[
         "there",
@@ -190,14 +198,13 @@ async fn there() -> String {
         "p99",
         "Kura / nginx",
     ]);
-    for (what, kura, call, peer) in rows {
+    for (what, kura, calls, files) in rows {
         progress(&format!("thumbnails {what}"));
         let mut rounds = Vec::new();
         for _ in 0..scaled(ROUNDS, 1) {
-            let ours = Level::measure(kura, &call, CONNECTIONS, RATE);
-            let theirs = peer
-                .as_ref()
-                .map(|(nginx, call)| Level::measure(nginx, call, CONNECTIONS, RATE));
+            let ours = Level::measure(kura, &calls, CONNECTIONS, RATE);
+            let nginx = nginx.as_ref();
+            let theirs = nginx.map(|nginx| Level::measure(nginx, files, CONNECTIONS, RATE));
             rounds.push((ours, theirs));
         }
         let of_ours =
@@ -228,10 +235,11 @@ async fn there() -> String {
         });
         table.row(&cells);
     }
-    let bytes = warm.bytes.len();
     format!(
-        "\n{}\n{bytes} bytes, {} requests a second on {CONNECTIONS} connections.\n",
+        "\n{}\n{} of {} bytes, {} requests a second on {CONNECTIONS} connections.\n",
         table.finish(),
+        files.len(),
+        warm.bytes.len(),
         number(RATE)
     )
 }
