@@ -13,7 +13,7 @@ mod search;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
@@ -33,6 +33,8 @@ use crate::tenant::Secrets;
 
 /// So many files may be fetched at once.
 const MAX_UNDER_WAY: usize = 256;
+/// So many of them may be one tenant's.
+const MAX_OF_TENANT: usize = MAX_UNDER_WAY / 2;
 /// A file that was found may be gone before it is leased, when leases are
 /// short and room is short, too. It is looked for again so often.
 const TRIES: usize = 3;
@@ -110,6 +112,8 @@ pub struct Leases {
     limits: LeaseLimits,
     secrets: Secrets,
     state: Mutex<State>,
+    /// Told when more is not current any more.
+    withdrawn: watch::Sender<()>,
     tasks: TaskTracker,
     metrics: Metrics,
     usage: CacheMetrics,
@@ -124,7 +128,8 @@ struct State {
 }
 
 impl Leases {
-    /// Takes a directory inside `directory`. Blocks.
+    /// Takes a directory inside `directory`. Blocks, and needs a runtime for
+    /// what is to be removed later.
     ///
     /// # Errors
     /// When it cannot be used, or another process has it
@@ -137,11 +142,13 @@ impl Leases {
         metrics: &Metrics,
     ) -> io::Result<Arc<Self>> {
         let (folder, found) = Folder::open(directory)?;
+        let (withdrawn, told) = watch::channel(());
         let leases = Arc::new(Self {
             folder,
             limits,
             secrets,
             state: Mutex::default(),
+            withdrawn,
             tasks,
             metrics: metrics.clone(),
             usage: metrics.cache("leases"),
@@ -149,7 +156,8 @@ impl Leases {
         for (owner, entry) in found {
             leases.lock().index.insert(owner, entry);
         }
-        leases.report();
+        leases.sweep();
+        tokio::spawn(Self::keep_swept(Arc::downgrade(&leases), told));
         Ok(leases)
     }
 
@@ -238,32 +246,35 @@ impl Leases {
     async fn withdraw(self: &Arc<Self>, owners: Vec<Owner>) {
         let withdrawn = self.off_the_threads(move |leases| {
             let mut state = leases.lock();
-            let mut last = None;
             for owner in owners {
                 for file in state.index.withdraw(owner) {
                     // One that somebody has removed needs no mark.
                     let _ = leases.folder.mark(file, false);
-                    last = last.max(state.index.get(file).map(|entry| entry.expires_at));
                 }
             }
             drop(state);
             leases.sweep();
-            Ok(last)
+            leases.withdrawn.send_replace(());
+            Ok(())
         });
-        if let Ok(Some(last)) = withdrawn.await
-            && let Ok(left) = last.duration_since(SystemTime::now())
-        {
-            let leases = Arc::downgrade(self);
-            tokio::spawn(async move {
-                tokio::time::sleep(left).await;
-                if let Some(leases) = leases.upgrade() {
-                    let swept = leases.off_the_threads(|leases| {
-                        leases.sweep();
-                        Ok(())
-                    });
-                    drop(swept.await);
-                }
+        drop(withdrawn.await);
+    }
+
+    /// Sweeps each time that a lease of what is not current expires, as long
+    /// as there are leases at all. One that is prolonged is waited for again.
+    async fn keep_swept(leases: Weak<Self>, mut told: watch::Receiver<()>) {
+        while let Some(first) = leases.upgrade().map(|it| it.lock().index.first_to_sweep()) {
+            let left = first.map_or(Duration::MAX, |first| {
+                first.duration_since(SystemTime::now()).unwrap_or_default()
             });
+            let expired = tokio::time::timeout(left, told.changed()).await.is_err();
+            if expired && let Some(leases) = leases.upgrade() {
+                let swept = leases.off_the_threads(|leases| {
+                    leases.sweep();
+                    Ok(())
+                });
+                drop(swept.await);
+            }
         }
     }
 
@@ -291,7 +302,9 @@ impl Leases {
             self.count("joined");
             return Ok(flight.0.subscribe());
         }
-        if state.under_way.len() >= MAX_UNDER_WAY {
+        let of_tenant = state.under_way.keys();
+        let of_tenant = of_tenant.filter(|other| other.owner.tenant == wish.owner.tenant);
+        if state.under_way.len() >= MAX_UNDER_WAY || of_tenant.count() >= MAX_OF_TENANT {
             return Err(LeaseError::Busy);
         }
         let (sender, waiting) = watch::channel(None);

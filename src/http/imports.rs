@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header::HeaderMap;
+use axum::http::header::{HeaderMap, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use axum::http::{Response, StatusCode};
 use axum::response::IntoResponse;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use utoipa::ToSchema;
 use super::Served;
 use super::error::{ApiError, ProblemBody};
 use super::extract::{Caller, InPath, InQuery, Upload};
+use super::files::refuse_conditions;
 use super::read::{self, PresentationQuery};
 use crate::key::{ImportKey, ObjectKey};
 
@@ -51,6 +52,10 @@ pub(super) async fn put(
     all_headers: HeaderMap,
     body: Body,
 ) -> Result<impl IntoResponse, ApiError> {
+    refuse_conditions(
+        &all_headers,
+        &[IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE],
+    )?;
     let payload = served.receiving.payload(&all_headers, body)?;
     let (size, digest) = tenant
         .inner
@@ -125,7 +130,9 @@ pub(super) async fn head(
 pub(super) async fn delete(
     Caller(tenant): Caller,
     InPath(key): InPath<ImportKey>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
+    refuse_conditions(&headers, &[IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE])?;
     tenant.inner.store.delete(&ObjectKey::Import(key)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

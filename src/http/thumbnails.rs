@@ -1,5 +1,6 @@
 //! `/v1/thumbnails`: small pictures of attachments.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -9,6 +10,8 @@ use axum::http::header::{
     HeaderValue, IF_MATCH, IF_NONE_MATCH, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{Response, StatusCode};
+use bytes::Bytes;
+use futures_util::stream;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -118,7 +121,10 @@ pub(super) async fn head(
     headers: HeaderMap,
 ) -> Result<Response<Body>, ApiError> {
     let response = read(served, tenant, name, query, headers).await?;
-    Ok(response.map(|_| Body::empty()))
+    // A known length of 0 would be filled in for a 304, and be said of the
+    // thumbnail (RFC 9110 §8.6).
+    let none = stream::empty::<Result<Bytes, Infallible>>();
+    Ok(response.map(|_| Body::from_stream(none)))
 }
 
 /// Removes all thumbnails of one file, wherever they are kept

@@ -182,6 +182,13 @@ impl Index {
         useless
     }
 
+    /// When the first lease of what is not current expires.
+    pub(super) fn first_to_sweep(&self) -> Option<SystemTime> {
+        let withdrawn = self.entries.values().flatten();
+        let withdrawn = withdrawn.filter(|entry| !entry.current);
+        withdrawn.map(|entry| entry.expires_at).min()
+    }
+
     /// What the files of a tenant take, or all, in bytes.
     fn bytes_of(&self, tenant: Option<u128>) -> u64 {
         let Some(tenant) = tenant else {
@@ -331,11 +338,14 @@ mod tests {
         index.insert(owner(1), entry(1, 30));
         index.insert(owner(1), entry(2, 10));
         assert_eq!(found(&index), Some(Version(1)));
+        assert_eq!(index.first_to_sweep(), None);
         assert_eq!(index.withdraw(owner(1)), [id(1, 1), id(1, 2)]);
         assert_eq!(index.withdraw(owner(2)), []);
         assert_eq!(found(&index), None);
         assert!(index.has(owner(1)) && index.get(id(1, 1)).is_some());
+        assert_eq!(index.first_to_sweep(), Some(at(10)));
         assert_eq!(index.sweep(at(10)), [id(1, 2)]);
+        assert_eq!(index.first_to_sweep(), Some(at(30)));
         assert_eq!(index.sweep(at(30)), [id(1, 1)]);
         assert!(!index.has(owner(1)));
         assert_eq!((index.bytes(), index.count()), (0, 0));

@@ -137,6 +137,9 @@ impl Leader {
             };
             state.index.insert(owner, entry);
             drop(state);
+            if !current {
+                leases.withdrawn.send_replace(());
+            }
             drop(fetched.room);
             leases.report();
             Ok(version)

@@ -73,6 +73,28 @@ async fn import_may_be_large_and_read_in_ranges() {
 }
 
 #[tokio::test]
+async fn conditions_of_writes_are_refused() {
+    for stand in Stand::both().await {
+        assert_eq!(send(&stand.app, Method::PUT, "old").await.status(), 201);
+        for method in [Method::PUT, Method::DELETE] {
+            for (name, value) in [
+                ("If-None-Match", "*"),
+                ("If-Match", "\"x\""),
+                ("If-Unmodified-Since", "Mon, 23 Nov 2026 06:00:00 GMT"),
+            ] {
+                let path = format!("/v1/imports/{NAME}");
+                let request = stand.app.request(method.clone(), &path).body("new");
+                let refused = request.header(name, value).send().await.unwrap();
+                assert_eq!(refused.status(), 400, "{method} {name}");
+                assert_eq!(problem_code(refused).await, "invalid_parameter");
+            }
+        }
+        let read = send(&stand.app, Method::GET, "").await;
+        assert_eq!(read.text().await.unwrap(), "old");
+    }
+}
+
+#[tokio::test]
 async fn expired_import_is_not_there() {
     for stand in Stand::both_with(&[("KURA_IMPORT_TTL_SECONDS", "3600")]).await {
         assert_eq!(send(&stand.app, Method::PUT, "old").await.status(), 201);

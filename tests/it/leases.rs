@@ -275,6 +275,46 @@ async fn deleted_file_is_removed_when_its_lease_has_expired() {
 }
 
 #[tokio::test]
+async fn file_replaced_while_it_was_fetched_is_removed_after_the_last_lease_of_it() {
+    let task = Task::new().await;
+    let app = task.start().await;
+    let body = pattern(1, 1000);
+    task.hold(KEY, &body);
+    task.server.latency(Duration::from_millis(500));
+    let replacing = async {
+        let (server, metrics) = (&task.server, &app.served.metrics);
+        let joined = || metrics.encode().contains("{from=\"joined\"} 1");
+        eventually("two wait", joined).await;
+        server.latency(Duration::ZERO);
+        // By the same, so that who asked before gets a lease.
+        put(&app, KEY, &body).await;
+    };
+    let requests = [1, 2].map(|seconds| json!({"key": KEY, "seconds": seconds}));
+    let [short, long] = requests.each_ref().map(|request| ask(&app, request));
+    let (short, long, ()) = tokio::join!(short, long, replacing);
+    let (short, long) = (leased(short).await, leased(long).await);
+    assert_eq!(short.path, long.path);
+    eventually("removed", || !long.path.exists()).await;
+    assert!(SystemTime::now() > short.expires_at.max(long.expires_at));
+}
+
+#[tokio::test]
+async fn deleted_file_is_removed_also_when_its_lease_expires_after_a_restart() {
+    let task = Task::new().await;
+    let app = task.start().await;
+    put(&app, KEY, &pattern(1, 1000)).await;
+    let request = json!({"key": KEY, "seconds": 2});
+    let lease = leased(ask(&app, &request).await).await;
+    let delete = app.request(Method::DELETE, &format!("/v1/files/{KEY}"));
+    assert_eq!(delete.send().await.unwrap().status(), 204);
+    app.shut_down().await;
+    let _app = task.start().await;
+    assert!(lease.path.exists() || SystemTime::now() > lease.expires_at);
+    eventually("removed", || !lease.path.exists()).await;
+    assert!(SystemTime::now() > lease.expires_at);
+}
+
+#[tokio::test]
 async fn room_is_made_of_what_is_not_leased_and_of_nothing_else() {
     let task = Task::new().await;
     // Room for three files of 60 KiB, each with a block for its folder.
@@ -505,6 +545,40 @@ async fn one_tenant_of_many_takes_half_of_the_room() {
         let post = app.request_as(tenant, Method::POST, "/v1/leases");
         let answer = post.json(&json!({"key": key})).send().await.unwrap();
         assert_eq!(answer.status(), status, "{tenant} {key}");
+    }
+}
+
+#[tokio::test]
+async fn one_tenant_has_half_of_all_searches() {
+    let task = Task::new().await;
+    let tenants = TenantFiles::with_folders(["a", "b"]);
+    let source = tenants.source();
+    let settings = [
+        ("KURA_TENANTS", source.as_str()),
+        ("KURA_MAX_REQUESTS", "1000"),
+    ];
+    let app = task.start_with(&settings).await;
+    let ask = async |tenant: &str, key: usize| {
+        let post = app.request_as(tenant, Method::POST, "/v1/leases");
+        let post = post.json(&json!({"key": key.to_string()}));
+        post.send().await.unwrap()
+    };
+    task.server.fail(FaultRule {
+        times: 128,
+        ..FaultRule::once("GetObject", Fault::StallRequest)
+    });
+    let stalled = join_all((0..128).map(|key| ask("a", key)));
+    let others = async {
+        let server = &task.server;
+        eventually("all wait", || server.count("GetObject") == 128).await;
+        let one_more = ask("a", 128).await;
+        assert_eq!(one_more.status(), 503);
+        assert_eq!(problem_code(one_more).await, "busy");
+        assert_eq!(problem_code(ask("b", 1).await).await, "not_found");
+    };
+    tokio::select! {
+        _ = stalled => panic!("the store has answered"),
+        () = others => {}
     }
 }
 

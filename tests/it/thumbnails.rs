@@ -113,18 +113,24 @@ async fn caller_that_has_it_already_is_told_so_by_the_name_alone() {
     let etag = stand.app.thumbnail(&name, KEY).await.headers()["etag"].clone();
     let stem = name.strip_suffix(".thumb").unwrap();
     assert_eq!(etag, format!("W/\"{stem}\""));
-    let conditional = async |name: &str, value: &HeaderValue| {
-        let get = stand.app.get(&format!("/v1/thumbnails/{name}"));
-        get.header(IF_NONE_MATCH, value).send().await.unwrap()
+    let asked = async |method: Method, name: &str, value: &HeaderValue| {
+        let path = format!("/v1/thumbnails/{name}");
+        let request = stand.app.request(method, &path);
+        request.header(IF_NONE_MATCH, value).send().await.unwrap()
     };
-    let answer = conditional(&name, &etag).await;
-    assert_eq!(answer.status(), 304);
-    assert_eq!(answer.headers()["etag"], etag);
-    assert_eq!(answer.headers()["cache-control"], "private, no-cache");
+    for method in [Method::GET, Method::HEAD] {
+        let answer = asked(method.clone(), &name, &etag).await;
+        assert_eq!(answer.status(), 304);
+        assert_eq!(answer.headers()["etag"], etag);
+        assert_eq!(answer.headers()["cache-control"], "private, no-cache");
+        // It would be said of the thumbnail.
+        let length = answer.headers().get("content-length");
+        assert_eq!(length, None, "{method}");
+    }
     // Of another it is not.
-    let other = conditional(&name_of(&body, 150), &etag).await;
+    let other = asked(Method::GET, &name_of(&body, 150), &etag).await;
     assert_eq!(other.status(), 404);
-    let all = conditional(&name, &HeaderValue::from_static("*")).await;
+    let all = asked(Method::GET, &name, &HeaderValue::from_static("*")).await;
     assert_eq!(all.status(), 200);
     let refused = stand.app.get(&format!("/v1/thumbnails/{name}"));
     let refused = refused.header(IF_MATCH, &etag).send().await.unwrap();
