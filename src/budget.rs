@@ -5,7 +5,7 @@
 //! holds least, and within a tenant to who came first. No tenant may hold more
 //! than its share, so that there is always something left for the others.
 //!
-//! Mappings are used again: what is [spare] is under the same budget, makes way
+//! Mappings are used again: what is spare is under the same budget, makes way
 //! for whoever wants memory, and does not outlive the need for it for long.
 
 mod permit;
