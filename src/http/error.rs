@@ -251,12 +251,13 @@ impl From<LeaseError> for ApiError {
 
 impl From<QuotaError> for ApiError {
     fn from(error: QuotaError) -> Self {
-        let (status, code) = match &error {
+        let detail = error.to_string();
+        let (status, code) = match error {
             QuotaError::Exceeded { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "quota_exceeded"),
             QuotaError::Counting => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-            QuotaError::Store(error) => return error.clone().into(),
+            QuotaError::Store(error) => return error.into(),
         };
-        Self::new(status, code, error.to_string())
+        Self::new(status, code, detail)
     }
 }
 

@@ -45,8 +45,12 @@ impl Lease {
 }
 
 async fn ask(app: &TestApp, request: &Value) -> Response {
-    let post = app.request(Method::POST, "/v1/leases").json(request);
-    post.send().await.unwrap()
+    ask_as(app, "default", request).await
+}
+
+async fn ask_as(app: &TestApp, tenant: &str, request: &Value) -> Response {
+    let post = app.request_as(tenant, Method::POST, "/v1/leases");
+    post.json(request).send().await.unwrap()
 }
 
 async fn leased(response: Response) -> Lease {
@@ -503,11 +507,8 @@ async fn tenants_have_their_own_files_and_folders() {
     let body = pattern(1, 1000);
     task.server
         .put_object(BUCKET, &format!("a/{KEY}"), body.clone(), &[]);
-    let ask = async |tenant: &str| {
-        let request = json!({"key": KEY, "digest": Digest::of(&body).to_string()});
-        let post = app.request_as(tenant, Method::POST, "/v1/leases");
-        post.json(&request).send().await.unwrap()
-    };
+    let request = json!({"key": KEY, "digest": Digest::of(&body).to_string()});
+    let ask = async |tenant: &str| ask_as(&app, tenant, &request).await;
     let of_a = leased(ask("a").await).await;
     // Its digest is of no use to another tenant that has no such file.
     let of_b = ask("b").await;
@@ -542,8 +543,7 @@ async fn one_tenant_of_many_takes_half_of_the_room() {
         ("b", "1", 200),
         ("b", "2", 200),
     ] {
-        let post = app.request_as(tenant, Method::POST, "/v1/leases");
-        let answer = post.json(&json!({"key": key})).send().await.unwrap();
+        let answer = ask_as(&app, tenant, &json!({"key": key})).await;
         assert_eq!(answer.status(), status, "{tenant} {key}");
     }
 }
@@ -559,9 +559,7 @@ async fn one_tenant_has_half_of_all_searches() {
     ];
     let app = task.start_with(&settings).await;
     let ask = async |tenant: &str, key: usize| {
-        let post = app.request_as(tenant, Method::POST, "/v1/leases");
-        let post = post.json(&json!({"key": key.to_string()}));
-        post.send().await.unwrap()
+        ask_as(&app, tenant, &json!({"key": key.to_string()})).await
     };
     task.server.fail(FaultRule {
         times: 128,

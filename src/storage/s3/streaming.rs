@@ -70,9 +70,9 @@ impl Source {
         let head = head
             .if_match(&self.etag)
             .checksum_mode(ChecksumMode::Enabled);
-        let output = head.send().await.map_err(|error| {
-            // To fail for it would be worse for whoever waits than to go without.
-            let error = error::meaning(error);
+        let output = head.send().await.map_err(error::meaning);
+        // To fail for it would be worse for whoever waits than to go without.
+        let output = output.inspect_err(|error| {
             tracing::warn!(%error, "a download is not verified: its checksum could not be had");
         });
         let encoded = output.ok()?.checksum_crc64_nvme?;
